@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
+/*
+ * KAUS: goroutines for C. Everything a program needs; link with -lkaus.
+ *
+ * "G context" in the function descriptions means: called by a goroutine, that
+ * is by code running below kaus_run() or kaus_go(), and not from inside a
+ * signal handler. Functions that return int return 0 or a negative errno
+ * value and leave their outputs alone on failure. Durations and points in
+ * time are nanoseconds; deadlines are absolute CLOCK_MONOTONIC.
+ */
+#ifndef KAUS_H
+#define KAUS_H
+
+#include <kaus/chan.h>
+#include <kaus/go.h>
+#include <kaus/stat.h>
+#include <kaus/sync.h>
+#include <kaus/time.h>
+
+#endif /* KAUS_H */

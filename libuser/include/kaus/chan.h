@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
+/* Channels. */
+#ifndef KAUS_CHAN_H
+#define KAUS_CHAN_H
+
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct kaus_chan;
+
+/**
+ * kaus_chan_make() - Make a channel.
+ * @elem_size: Bytes of one element; 0 makes a channel of bare events.
+ * @capacity: Elements it buffers; 0: sender and receiver meet.
+ *
+ * Context: any. Return: The channel, or NULL if there is no memory for it.
+ */
+struct kaus_chan *kaus_chan_make(size_t elem_size, size_t capacity);
+
+/**
+ * kaus_chan_free() - Free a channel nobody uses any more.
+ * @ch: The channel or NULL.
+ *
+ * Freeing a channel with waiting goroutines is a program error and aborts.
+ */
+void kaus_chan_free(struct kaus_chan *ch);
+
+/**
+ * kaus_chan_send() - Send one element.
+ * @ch: The channel.
+ * @elem: Element to copy; may be NULL if the element size is 0.
+ *
+ * Context: G; parks while the channel is full.
+ * Return: 0, -EPIPE if @ch is or becomes closed, -EPERM outside a goroutine.
+ */
+int kaus_chan_send(struct kaus_chan *ch, const void *elem);
+
+/**
+ * kaus_chan_recv() - Receive one element.
+ * @ch: The channel.
+ * @ret_elem: Where to store it; NULL drops it.
+ *
+ * Context: G; parks while the channel is empty.
+ * Return: 0, -EPIPE if @ch is closed and drained, -EPERM outside a goroutine.
+ */
+int kaus_chan_recv(struct kaus_chan *ch, void *ret_elem);
+
+/**
+ * kaus_chan_try_send() - Send one element if that is possible at once.
+ * @ch: The channel.
+ * @elem: Element to copy.
+ *
+ * Context: G or any other thread while the runtime runs; never parks.
+ * Return: 0, -EAGAIN, -EPIPE, -EPERM.
+ */
+int kaus_chan_try_send(struct kaus_chan *ch, const void *elem);
+
+/**
+ * kaus_chan_try_recv() - Receive one element if there is one.
+ * @ch: The channel.
+ * @ret_elem: Where to store it; NULL drops it.
+ *
+ * Context: as kaus_chan_try_send(). Return: 0, -EAGAIN, -EPIPE, -EPERM.
+ */
+int kaus_chan_try_recv(struct kaus_chan *ch, void *ret_elem);
+
+/**
+ * kaus_chan_close() - Close a channel: no more elements will be sent.
+ * @ch: The channel.
+ *
+ * Waiting senders fail with -EPIPE, receivers get what is buffered and then
+ * -EPIPE.
+ *
+ * Context: as kaus_chan_try_send().
+ * Return: 0, -EPIPE if it was closed already, -EPERM.
+ */
+int kaus_chan_close(struct kaus_chan *ch);
+
+/**
+ * kaus_chan_len() - Elements buffered at this moment.
+ * @ch: The channel.
+ */
+size_t kaus_chan_len(const struct kaus_chan *ch);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* KAUS_CHAN_H */

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
+/* Options and environment, checked. */
+#include "obs/env.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sched/sched.h"
+
+#define SLICE_MAX_US	1000000
+
+void kr_env_complain(const char *a, const char *b)
+{
+	char line[256];
+	size_t len = 0;
+	const char *parts[] = { "kaus: ", a, b, "\n" };
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		size_t part = strlen(parts[i]);
+
+		if (part > sizeof(line) - len)
+			part = sizeof(line) - len;
+		memcpy(line + len, parts[i], part);
+		len += part;
+	}
+	kr_file_write_all(2, line, len);
+}
+
+static int bad(const char *name)
+{
+	kr_env_complain(name, ": value out of range or not understood");
+	return -EINVAL;
+}
+
+/* A whole number between min and max from the environment, if it is set. */
+static int env_number(const char *name, uint64_t min, uint64_t max,
+		      uint64_t *value)
+{
+	const char *s = getenv(name);
+	unsigned long long n;
+	char *end;
+
+	if (!s)
+		return 0;
+	errno = 0;
+	n = strtoull(s, &end, 10);
+	if (errno || end == s || *end || *s == '-' || n < min || n > max)
+		return bad(name);
+	*value = n;
+	return 0;
+}
+
+static int env_assist(enum kaus_assist *assist)
+{
+	const char *s = getenv("KAUS_ASSIST");
+
+	if (!s || !strcmp(s, "auto"))
+		return 0;
+	if (!strcmp(s, "module"))
+		*assist = KAUS_ASSIST_MODULE;
+	else if (!strcmp(s, "signal"))
+		*assist = KAUS_ASSIST_SIGNAL;
+	else
+		return bad("KAUS_ASSIST");
+	return 0;
+}
+
+static int from_env(struct kr_settings *set)
+{
+	uint64_t procs = 0, slice_us = 0, bind = 2, stack_kb = 0;
+
+	if (env_number("KAUS_PROCS", 1, KAUS_MAX_PROCS, &procs) ||
+	    env_number("KAUS_SLICE_US", 1, SLICE_MAX_US, &slice_us) ||
+	    env_number("KAUS_BIND", 0, 1, &bind) ||
+	    env_number("KAUS_STACK_KB", KR_STACK_MIN_BYTES >> 10,
+		       KR_STACK_MAX_BYTES >> 10, &stack_kb) ||
+	    env_assist(&set->assist))
+		return -EINVAL;
+	set->nr_procs = procs;
+	set->slice_ns = slice_us * 1000;
+	set->bind = bind == 2 ? 0 : bind ? 1 : -1;
+	set->stack_size = stack_kb << 10;
+	return 0;
+}
+
+static int from_options(const struct kaus_options *opts,
+			struct kr_settings *set)
+{
+	if (opts->size != sizeof(*opts))
+		return bad("kaus_options.size");
+	if (opts->nr_procs > KAUS_MAX_PROCS)
+		return bad("kaus_options.nr_procs");
+	if (opts->assist < KAUS_ASSIST_AUTO ||
+	    opts->assist > KAUS_ASSIST_SIGNAL)
+		return bad("kaus_options.assist");
+	if (opts->bind < -1 || opts->bind > 1)
+		return bad("kaus_options.bind");
+	if (opts->pad)
+		return bad("kaus_options.pad");
+	if (opts->slice_ns > SLICE_MAX_US * 1000ULL)
+		return bad("kaus_options.slice_ns");
+	if (opts->stack_size && (opts->stack_size < KR_STACK_MIN_BYTES ||
+				 opts->stack_size > KR_STACK_MAX_BYTES))
+		return bad("kaus_options.stack_size");
+	if (opts->nr_procs)
+		set->nr_procs = opts->nr_procs;
+	if (opts->assist != KAUS_ASSIST_AUTO)
+		set->assist = (enum kaus_assist)opts->assist;
+	if (opts->bind)
+		set->bind = opts->bind;
+	if (opts->slice_ns)
+		set->slice_ns = opts->slice_ns;
+	if (opts->stack_size)
+		set->stack_size = opts->stack_size;
+	return 0;
+}
+
+int kr_env_settings(const struct kaus_options *opts,
+		    struct kr_settings *ret_set)
+{
+	struct kr_settings set = { .assist = KAUS_ASSIST_AUTO };
+
+	if (from_env(&set) || (opts && from_options(opts, &set)))
+		return -EINVAL;
+	if (!set.nr_procs) {
+		set.nr_procs = kr_cpus_allowed(NULL, 0);
+		if (!set.nr_procs)
+			set.nr_procs = 1;
+		if (set.nr_procs > KAUS_MAX_PROCS)
+			set.nr_procs = KAUS_MAX_PROCS;
+	}
+	if (!set.stack_size)
+		set.stack_size = KR_STACK_DEFAULT_BYTES;
+	*ret_set = set;
+	return 0;
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
+/*
+ * Futexes and the runtime's lock.
+ *
+ * Lock word: 0 free, 1 held, 2 held and somebody may sleep (U. Drepper,
+ * "Futexes Are Tricky", mutex 2). The spin is short: a holder is never
+ * preempted by the runtime, only by the kernel.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/barrier.h"
+#include "os/os.h"
+
+#define LOCK_SPINS	100
+
+int kr_futex_wait(uint32_t *word, uint32_t val, uint64_t deadline_ns)
+{
+	struct timespec ts, *tsp = NULL;
+	int saved_errno = errno;
+	int err = 0;
+
+	if (deadline_ns != UINT64_MAX) {
+		ts.tv_sec = deadline_ns / 1000000000ULL;
+		ts.tv_nsec = deadline_ns % 1000000000ULL;
+		tsp = &ts;
+	}
+	if (syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, val, tsp, NULL,
+		    FUTEX_BITSET_MATCH_ANY) && errno == ETIMEDOUT)
+		err = -ETIMEDOUT;
+	errno = saved_errno;
+	return err;
+}
+
+void kr_futex_wake(uint32_t *word, int nr)
+{
+	int saved_errno = errno;
+
+	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, nr, NULL, NULL, 0);
+	errno = saved_errno;
+}
+
+void kr_lock_slow(uint32_t *lock)
+{
+	for (int i = 0; i < LOCK_SPINS; i++) {
+		if (READ_ONCE(*lock) == 0 && kr_cas(lock, 0, 1))
+			return;
+		cpu_relax();
+	}
+	while (kr_xchg(lock, 2) != 0)
+		kr_futex_wait(lock, 2, UINT64_MAX);
+}

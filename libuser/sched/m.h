@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
+/* An M: a thread that runs goroutines. A "worker" to the module. */
+#ifndef KR_SCHED_M_H
+#define KR_SCHED_M_H
+
+#include <linux/kaus.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "arch/context.h"
+#include "base/barrier.h"
+#include "base/compiler.h"
+#include "offsets.h"
+
+struct g;
+struct p;
+
+/* What the next context does for the one that left; see kr_switch_out(). */
+typedef void (*kr_post_fn)(struct m *mp, struct g *gp, void *arg);
+
+struct m {
+	/* The assembly knows these four: asm/offsets.h. */
+	struct kaus_worker *slot;
+	void *xsave;			/* extended state while preempted */
+	uint64_t xsave_kind;
+	struct kr_context g0;		/* the M's loop, on the thread's stack */
+
+	/* The M's own. */
+	uint32_t id;			/* worker index */
+	struct p *p;			/* what it carries; see kr_enter() */
+	uint64_t owner;			/* the owner word that says so */
+	struct g *curg;			/* what runs on it; stays when preempted */
+	struct g *nextg;		/* for the loop: run this */
+	kr_post_fn post;
+	struct g *post_g;
+	void *post_arg;
+	bool spinning;
+	bool pooled;			/* counted in sched.nr_pooled */
+	uint32_t bound_cpu;		/* pinned to, or KAUS_NONE */
+	uint32_t home;			/* P carried last: whose pool to wait in */
+	struct p *first_p;		/* carried from birth, or NULL */
+	uint64_t nr_lost;
+	uint64_t nr_handoffs;		/* fallback: its Ps given away asleep */
+	int tid;
+	pthread_t thread;
+
+	/*
+	 * Fallback only. Parking; written under pool.lock, assist_signal.c.
+	 * token is a futex: 1 = woken.
+	 */
+	uint32_t token KR_PAIR_ALIGNED;
+	struct p *grant;		/* P given while parked */
+	struct m *pool_next;
+	bool in_pool;
+
+	/* Fallback only: sysmon's note for Ms without their P. */
+	uint64_t seen_cpu_ns;
+} KR_PAIR_ALIGNED;
+
+_Static_assert(offsetof(struct m, slot) == M_SLOT, "M_SLOT");
+_Static_assert(offsetof(struct m, g0.sp) == M_G0_SP, "M_G0_SP");
+_Static_assert(offsetof(struct m, xsave) == M_XSAVE, "M_XSAVE");
+_Static_assert(offsetof(struct m, xsave_kind) == M_XSAVE_KIND, "M_XSAVE_KIND");
+_Static_assert(offsetof(struct kaus_worker, defer) == KW_DEFER, "KW_DEFER");
+_Static_assert(offsetof(struct kaus_worker, saved_ip) == KW_SAVED_IP,
+	       "KW_SAVED_IP");
+_Static_assert(offsetof(struct kaus_worker, busy) == KW_BUSY, "KW_BUSY");
+
+extern __thread struct m *kr_tls_m;
+
+/**
+ * kr_self() - The M that runs the caller, or NULL on a foreign thread.
+ *
+ * Read anew each time: after a switch the caller may be on another thread,
+ * and a compiler is allowed to remember the address of a TLS variable.
+ */
+static inline struct m *kr_self(void)
+{
+	struct m *mp;
+
+	__asm__ __volatile__("movq kr_tls_m@gottpoff(%%rip), %0\n\t"
+			     "movq %%fs:(%0), %0" : "=&r"(mp));
+	return mp;
+}
+
+#endif /* KR_SCHED_M_H */

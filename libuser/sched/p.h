@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
+/* A P: the right to run goroutines. Its shared half is struct kaus_proc. */
+#ifndef KR_SCHED_P_H
+#define KR_SCHED_P_H
+
+#include <linux/kaus.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+
+struct g;
+
+#define RUNQ_SIZE	256	/* a power of two: indices are masked */
+
+struct kr_timer {
+	uint64_t when_ns;
+	struct g *gp;		/* made ready when due */
+};
+
+struct p {
+	/* Read-mostly. */
+	struct kaus_proc *slot;
+	uint32_t id;
+	uint32_t cpu;		/* bound to, or KAUS_NONE */
+
+	/* The holder's. */
+	uint32_t sched_tick;
+	uint32_t rand;
+	struct g *nextg;	/* handed over with the P: run this first */
+	bool start_spinning;	/* the M that gets the P begins as a spinner */
+	struct g *gfree;	/* dead Gs to reuse */
+	uint32_t nr_gfree;
+	uint64_t goid_next, goid_end;
+	uint64_t nr_switches, nr_preempts, nr_yield_preempts;
+	uint64_t nr_redirects, nr_steals;
+	int64_t nr_gs;		/* started minus ended here: sums up */
+
+	/* Thieves read; slots between head and tail belong to the queue. */
+	struct g *runq[RUNQ_SIZE] KR_PAIR_ALIGNED;
+
+	/* timer_lock: a binary heap, earliest first; slot->timer_ns its top. */
+	uint32_t timer_lock KR_PAIR_ALIGNED;
+	uint32_t nr_timers, max_timers;
+	struct kr_timer *timers;
+
+	/* Fallback only: sysmon's notes. */
+	uint64_t seen_owner, seen_ns, seen_cpu_ns;
+	uint32_t seen_tick;
+
+	/* sched.lock. */
+	struct p *link;		/* idle list or the list of Ps without an M */
+} KR_PAIR_ALIGNED;
+
+/* Gs waiting in the P's own queue; exact for the holder, a hint for others. */
+static inline bool kr_p_has_work(const struct p *pp)
+{
+	const struct kaus_proc *s = pp->slot;
+
+	return __atomic_load_n(&s->runq_head, __ATOMIC_RELAXED) !=
+	       __atomic_load_n(&s->runq_tail, __ATOMIC_RELAXED) ||
+	       __atomic_load_n(&s->runnext, __ATOMIC_RELAXED);
+}
+
+#endif /* KR_SCHED_P_H */
