@@ -42,7 +42,7 @@ static bool grant_locked(struct m *mp, struct p *pp, uint64_t owner)
 	uint64_t mine = KAUS_OWNER(KAUS_P_RUNNING, mp->id,
 				   KAUS_OWNER_GEN(owner) + 1);
 
-	if (!kr_cas(&pp->slot->owner, owner, mine))
+	if (!kr_owner_cas(pp, owner, mine))
 		return false;
 	pool_remove_locked(mp);
 	mp->grant = pp;

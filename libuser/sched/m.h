@@ -40,7 +40,6 @@ struct m {
 	bool pooled;			/* counted in sched.nr_pooled */
 	uint32_t bound_cpu;		/* pinned to, or KAUS_NONE */
 	uint32_t home;			/* P carried last: whose pool to wait in */
-	struct p *first_p;		/* carried from birth, or NULL */
 	uint64_t nr_lost;
 	uint64_t nr_handoffs;		/* fallback: its Ps given away asleep */
 	int tid;

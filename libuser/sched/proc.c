@@ -58,6 +58,22 @@ uint64_t kr_owner(const struct p *pp)
 	return READ_ONCE(pp->slot->owner);
 }
 
+static inline uint64_t with_state(uint64_t owner, uint32_t state)
+{
+	return (owner & ~(uint64_t)0xff) | state;
+}
+
+bool kr_owner_cas(struct p *pp, uint64_t old, uint64_t new)
+{
+	while (!kr_cas(&pp->slot->owner, old, new)) {
+		if (KAUS_OWNER_STATE(old) != KAUS_P_RUNNING ||
+		    !kr_cas(&pp->slot->owner,
+			    with_state(old, KAUS_P_STOPPED), old))
+			return false;
+	}
+	return true;
+}
+
 bool kr_p_needs_m(const struct p *pp)
 {
 	uint64_t timer = READ_ONCE(pp->slot->timer_ns);
@@ -107,7 +123,7 @@ void kr_p_release(struct m *mp, struct p *pp)
 	 * is already somebody else's.
 	 */
 	kr_p_drop(mp);
-	if (!kr_cas(&pp->slot->owner, mp->owner, idle))
+	if (!kr_owner_cas(pp, mp->owner, idle))
 		kr_throw("proc: released a P of somebody else");
 }
 
@@ -129,9 +145,10 @@ static void p_adopt(struct m *mp, struct p *pp)
 
 void kr_p_take(struct m *mp, struct p *pp)
 {
-	mp->owner = kr_owner(pp);
-	if (KAUS_OWNER_STATE(mp->owner) != KAUS_P_RUNNING ||
-	    KAUS_OWNER_WORKER(mp->owner) != mp->id)
+	/* Sysmon may be probing it: then the CAS makes it RUNNING again. */
+	mp->owner = with_state(kr_owner(pp), KAUS_P_RUNNING);
+	if (KAUS_OWNER_WORKER(mp->owner) != mp->id ||
+	    !kr_owner_cas(pp, mp->owner, mp->owner))
 		kr_throw("proc: given a P that is not ours");
 	p_adopt(mp, pp);
 }
@@ -148,6 +165,33 @@ void kr_p_acquire(struct m *mp, struct p *pp)
 	p_adopt(mp, pp);
 }
 
+void kr_pending_put(struct p *pp)
+{
+	kr_lock(&sched.lock);
+	pp->link = sched.pending_ps;
+	WRITE_ONCE(sched.pending_ps, pp);
+	kr_unlock(&sched.lock);
+}
+
+static struct p *pending_get(void)
+{
+	struct p *pp;
+
+	if (!READ_ONCE(sched.pending_ps))
+		return NULL;
+	kr_lock(&sched.lock);
+	pp = sched.pending_ps;
+	if (pp)
+		WRITE_ONCE(sched.pending_ps, pp->link);
+	kr_unlock(&sched.lock);
+	return pp;
+}
+
+void kr_sleeping_clear(const struct p *pp)
+{
+	kr_and(&sched.hdr->sleeping[pp->id / 64], ~(1ULL << (pp->id % 64)));
+}
+
 void kr_p_start(struct p *pp)
 {
 	int err = sched.assist->start(pp, kr_owner(pp));
@@ -156,43 +200,77 @@ void kr_p_start(struct p *pp)
 		return;
 	if (err != -EAGAIN)
 		kr_throw("proc: idle P has an owner");
-	kr_lock(&sched.lock);
-	pp->link = sched.pending_ps;
-	sched.pending_ps = pp;
-	kr_unlock(&sched.lock);
+	kr_pending_put(pp);
 	sched.assist->service_poke();
+}
+
+/*
+ * A P whose holder sleeps in the kernel, or NULL; look on from *@id. The hint
+ * may be stale either way: the owner word decides.
+ */
+static struct p *sleeping_next(uint32_t *id, uint64_t *ret_owner)
+{
+	while (*id < sched.nr_procs) {
+		uint64_t bits = READ_ONCE(sched.hdr->sleeping[*id / 64]) >>
+				(*id % 64);
+		struct p *pp;
+
+		if (!bits) {
+			*id = (*id / 64 + 1) * 64;
+			continue;
+		}
+		*id += (uint32_t)__builtin_ctzll(bits);
+		if (*id >= sched.nr_procs)
+			break;
+		pp = sched.allp[(*id)++];
+		*ret_owner = kr_owner(pp);
+		if (KAUS_OWNER_STATE(*ret_owner) == KAUS_P_SLEEPING)
+			return pp;
+	}
+	return NULL;
 }
 
 /* A P whose holder sleeps in the kernel can do the work. */
 static void wake_sleeping_p(void)
 {
-	for (uint32_t i = 0; i < sched.nr_procs; i += 64) {
-		uint64_t bits = READ_ONCE(sched.hdr->sleeping[i / 64]);
+	uint64_t owner;
+	uint32_t id = 0;
+	struct p *pp;
 
-		for (; bits; bits &= bits - 1) {
-			uint32_t id = i + (uint32_t)__builtin_ctzll(bits);
-			struct p *pp;
-			uint64_t owner;
-			int err;
+	while ((pp = sleeping_next(&id, &owner))) {
+		int err = sched.assist->start(pp, owner);
 
-			if (id >= sched.nr_procs)
-				break;
-			pp = sched.allp[id];
-			owner = kr_owner(pp);
-			if (KAUS_OWNER_STATE(owner) != KAUS_P_SLEEPING)
-				continue;
-			err = sched.assist->start(pp, owner);
-			if (!err) {
-				kr_and(&sched.hdr->sleeping[i / 64],
-				       ~(1ULL << (id % 64)));
-				return;
-			}
-			if (err == -EAGAIN) {
-				sched.assist->service_poke();
-				return;
-			}
-		}
+		if (!err)
+			kr_sleeping_clear(pp);
+		else if (err == -EAGAIN)
+			sched.assist->service_poke();
+		if (err != -EBUSY)
+			return;
 	}
+}
+
+/* A P that has work and no M, or NULL. It is then the caller's. */
+static bool take_needy_p(struct m *mp)
+{
+	struct p *pp = pending_get();
+	uint64_t owner;
+	uint32_t id = 0;
+
+	if (pp) {
+		kr_p_acquire(mp, pp);
+		return true;
+	}
+	while ((pp = sleeping_next(&id, &owner))) {
+		uint64_t mine = KAUS_OWNER(KAUS_P_RUNNING, mp->id,
+					   KAUS_OWNER_GEN(owner) + 1);
+
+		if (!kr_p_needs_m(pp) || !kr_cas(&pp->slot->owner, owner, mine))
+			continue;
+		kr_sleeping_clear(pp);
+		kr_p_take(mp, pp);
+		return true;
+	}
+	return false;
 }
 
 void kr_wakep_slow(void)
@@ -498,6 +576,10 @@ static void wait_for_p(struct m *mp)
 {
 	struct p *pp = NULL;
 
+	if (take_needy_p(mp)) {
+		pooled(mp, false);
+		return;
+	}
 	pooled(mp, true);
 	while (!pp) {
 		uint64_t deadline = KAUS_FOREVER;
@@ -638,14 +720,13 @@ void kr_reacquire(struct m *mp)
 {
 	struct g *gp = mp->curg;
 	struct p *pp = mp->p;
-	uint64_t asleep;
+	uint64_t asleep = with_state(mp->owner, KAUS_P_SLEEPING);
 
-	/* Fallback: marked SLEEPING but nobody has taken it yet. */
-	asleep = (mp->owner & ~(uint64_t)0xff) | KAUS_P_SLEEPING;
-	if (kr_owner(pp) == asleep &&
-	    kr_cas(&pp->slot->owner, asleep, mp->owner)) {
-		kr_and(&sched.hdr->sleeping[pp->id / 64],
-		       ~(1ULL << (pp->id % 64)));
+	/* Fallback: being probed, or SLEEPING but nobody has taken it yet. */
+	if (kr_owner_cas(pp, mp->owner, mp->owner))
+		return;
+	if (kr_cas(&pp->slot->owner, asleep, mp->owner)) {
+		kr_sleeping_clear(pp);
 		return;
 	}
 	mp->nr_lost++;

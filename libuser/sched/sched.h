@@ -123,6 +123,15 @@ struct g *kr_find_quick(struct m *mp);
 
 /* proc.c: Ps */
 uint64_t kr_owner(const struct p *pp);
+/**
+ * kr_owner_cas() - Change the owner word, as its holder if it is RUNNING.
+ *
+ * The fallback's sysmon turns a word to STOPPED while it finds out whether the
+ * holder has preemption off (sysmon.c); the holder may turn it back any time.
+ *
+ * Return: false if it is not @old.
+ */
+bool kr_owner_cas(struct p *pp, uint64_t old, uint64_t new);
 /* sched.lock held: an IDLE P joins the list. */
 void kr_idle_put_locked(struct p *pp);
 /* Take an idle P off the list, or NULL. */
@@ -135,6 +144,10 @@ void kr_p_take(struct m *mp, struct p *pp);
 void kr_p_drop(struct m *mp);
 /* RUNNING -> IDLE, not on the idle list. */
 void kr_p_release(struct m *mp, struct p *pp);
+/* An idle P that has work and no M waits for the next one. */
+void kr_pending_put(struct p *pp);
+/* A SLEEPING P was taken: clear its hint. */
+void kr_sleeping_clear(const struct p *pp);
 /* Find an M for an idle P that came off the list. */
 void kr_p_start(struct p *pp);
 /* Somebody waits for this P, or a timer of it is due. */
@@ -257,7 +270,8 @@ int kr_preempt_init(struct m *mp);
 extern char kr_tramp[], kr_tramp_end[];
 
 /* service.c */
-/* Make the first Ms. */
+bool kr_give_to_locked(struct p *pp, uint64_t owner);
+/* Start making the first Ms. */
 int kr_service_start(void);
 /* Serve until main has ended. Return: its status. */
 int kr_service_run(void);

@@ -1,23 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
- * The service thread: makes Ms.
+ * Where Ms come from: the service thread and the spawner.
  *
- * The thread that called kaus_run() ends up here. Only it starts threads,
- * because those who notice the need cannot: a trampoline may have interrupted
- * the very code that pthread_create() would call, and the module notices in an
- * interrupt. It is poked when the pool is empty; then it finds an M for each P
- * that has work and none, and keeps a few spare ones.
- *
- * pthread_create() may wait for a lock that a preempted goroutine holds. So
- * before it starts a thread for a P it looks whether the next goroutine in the
- * global queue is a preempted one: that one brings its own M.
+ * DOC: The thread that called kaus_run() serves: it is poked when the pool is
+ * empty, by a trampoline, by the module, by whoever has a P and no M. It never
+ * waits for anything but pokes. A second thread, the spawner, calls
+ * pthread_create() when asked. They are two because pthread_create() may wait
+ * for a lock of the C library that a preempted goroutine holds, and that
+ * goroutine may need the very P that is waiting to be served. So the service
+ * first looks for a preempted goroutine in the global queue: that one brings
+ * its own M. Only when there is none the P waits for a new M, on the pending
+ * list or as a sleeping P; Ms look there before they park.
  */
-#include <string.h>
-
 #include "mem/persist.h"
 #include "sched/sched.h"
 
 #define M_STACK_BYTES	(256UL << 10)
+#define SPAWNER_STACK_BYTES (64UL << 10)
 #define SPARE_MS	2
 
 struct m *kr_m_alloc(void)
@@ -54,99 +53,108 @@ static void *m_main(void *arg)
 	if (err)
 		kr_throw("service: a new thread cannot register");
 	smp_store_release(&mp->tid, kr_thread_tid());
-	if (mp->first_p) {
-		kr_p_take(mp, mp->first_p);
-		mp->first_p = NULL;
-	}
 	kr_m_loop(mp);
 }
 
-/* Start an M that carries @pp, whose owner word is @owner, or NULL. */
-static int m_spawn(struct p *pp, uint64_t owner)
+static int m_spawn(void)
 {
 	struct m *mp = kr_m_alloc();
 	pthread_t thread;
-	uint64_t mine;
 	int err;
 
 	if (!mp)
 		return -EAGAIN;
-	mine = KAUS_OWNER(KAUS_P_RUNNING, mp->id, KAUS_OWNER_GEN(owner) + 1);
-	if (pp && !kr_cas(&pp->slot->owner, owner, mine))
-		pp = NULL;	/* no longer needed; then it is a spare */
-	else if (pp)
-		kr_and(&sched.hdr->sleeping[pp->id / 64],
-		       ~(1ULL << (pp->id % 64)));
-	mp->first_p = pp;
-	if (!pp) {
-		mp->pooled = true;
-		kr_add(&sched.nr_pooled, 1);
-	}
+	/* The id of an M that could not start is used up; without a tid. */
+	mp->pooled = true;
+	kr_add(&sched.nr_pooled, 1);
 	err = kr_thread_create(m_main, mp, M_STACK_BYTES, &thread);
-	if (!err)
-		return 0;
-	if (!pp)
+	if (err)
 		kr_sub(&sched.nr_pooled, 1);
-	/* The id is used up; sysmon and others skip an M without a tid. */
-	if (pp && !kr_cas(&pp->slot->owner, mine,
-			  KAUS_OWNER(KAUS_P_IDLE, 0, KAUS_OWNER_GEN(mine))))
-		kr_throw("service: P of an M that never was");
 	return err;
 }
 
-/* No thread to be had: the P goes idle, its goroutine to the queue. */
-static void feed_failed(struct p *pp)
-{
-	uint64_t owner = kr_owner(pp);
+static struct {
+	uint32_t wanted;	/* Ms to make; futex */
+	pthread_t thread;
+} spawner;
 
-	if (KAUS_OWNER_STATE(owner) != KAUS_P_IDLE)
-		return;
-	if (pp->start_spinning) {
-		pp->start_spinning = false;
-		kr_sub(&sched.nr_spinning, 1);
+static void *spawner_main(void *arg)
+{
+	(void)arg;
+	while (!READ_ONCE(sched.main_done)) {
+		uint32_t nr = kr_xchg(&spawner.wanted, 0);
+
+		if (!nr)
+			kr_futex_wait(&spawner.wanted, 0, UINT64_MAX);
+		while (nr-- && !m_spawn())
+			;
 	}
-	kr_lock(&sched.lock);
-	kr_idle_put_locked(pp);
-	kr_unlock(&sched.lock);
+	return NULL;
 }
 
-/* Find an M for a P that has work: pool, a locked goroutine's, a new one. */
-static void feed(struct p *pp, uint64_t owner)
+static void want_ms(uint32_t nr)
+{
+	WRITE_ONCE(spawner.wanted, nr);
+	kr_futex_wake(&spawner.wanted, 1);
+}
+
+/*
+ * Give @pp to the M of a preempted goroutine. Others met on the way go to the
+ * end of the queue.
+ */
+bool kr_give_to_locked(struct p *pp, uint64_t owner)
+{
+	uint32_t nr = READ_ONCE(sched.hdr->nr_global);
+
+	while (nr--) {
+		struct g *gp = kr_globq_get(NULL);
+
+		if (!gp)
+			break;
+		if (gp->lockedm && !sched.assist->give(gp->lockedm, pp, owner))
+			return true;
+		kr_globq_put(gp);
+		if (kr_owner(pp) != owner)
+			break;
+	}
+	return false;
+}
+
+/* Find an M for a P that has work: in the pool or with a goroutine on it. */
+static bool feed(struct p *pp, uint64_t owner)
 {
 	int err = sched.assist->start(pp, owner);
-	struct g *gp;
 
-	if (err != -EAGAIN)
-		goto taken;
-	gp = pp->start_spinning ? NULL : kr_globq_get(NULL);
-	if (gp && gp->lockedm) {
-		err = sched.assist->give(gp->lockedm, pp, owner);
-		if (!err)
-			goto taken;
-	}
-	if (gp)
-		kr_globq_put(gp);
-	if (m_spawn(pp, owner))
-		feed_failed(pp);
-	return;
-taken:
+	if (err == -EAGAIN && !kr_give_to_locked(pp, owner))
+		return false;
 	if (!err && KAUS_OWNER_STATE(owner) == KAUS_P_SLEEPING)
-		kr_and(&sched.hdr->sleeping[pp->id / 64],
-		       ~(1ULL << (pp->id % 64)));
+		kr_sleeping_clear(pp);
+	return true;
 }
 
-static void feed_all(void)
+static uint32_t feed_all(void)
 {
 	struct p *pp, *list;
+	uint32_t nr_hungry = 0;
 
 	kr_lock(&sched.lock);
 	list = sched.pending_ps;
-	sched.pending_ps = NULL;
+	WRITE_ONCE(sched.pending_ps, NULL);
 	kr_unlock(&sched.lock);
 	while (list) {
 		pp = list;
 		list = pp->link;
-		feed(pp, kr_owner(pp));
+		/* A locked M goes straight on with its goroutine: it cannot
+		 * begin as a spinner.
+		 */
+		if (pp->start_spinning) {
+			pp->start_spinning = false;
+			kr_sub(&sched.nr_spinning, 1);
+		}
+		if (feed(pp, kr_owner(pp)))
+			continue;
+		kr_pending_put(pp);
+		nr_hungry++;
 	}
 	for (uint32_t i = 0; i < sched.nr_procs; i++) {
 		uint64_t owner;
@@ -154,34 +162,37 @@ static void feed_all(void)
 		pp = sched.allp[i];
 		owner = kr_owner(pp);
 		if (KAUS_OWNER_STATE(owner) == KAUS_P_SLEEPING &&
-		    kr_p_needs_m(pp))
-			feed(pp, owner);
+		    kr_p_needs_m(pp) && !feed(pp, owner))
+			nr_hungry++;
 	}
+	return nr_hungry;
 }
 
 int kr_service_start(void)
 {
-	struct p *pp = kr_idle_get();
-	int err;
-
-	err = m_spawn(pp, kr_owner(pp));
-	if (err)
-		return err;
-	for (uint32_t i = 1; i < sched.nr_procs + SPARE_MS; i++)
-		m_spawn(NULL, 0);
-	return 0;
+	want_ms(sched.nr_procs + SPARE_MS);
+	kr_wakep();
+	return kr_thread_create(spawner_main, NULL, SPAWNER_STACK_BYTES,
+				&spawner.thread);
 }
 
 int kr_service_run(void)
 {
 	while (!READ_ONCE(sched.main_done)) {
+		uint32_t nr, pooled;
+
 		sched.assist->service_wait(sched.allm[0]);
-		feed_all();
-		/* Whoever poked found the pool empty. */
-		while (READ_ONCE(sched.nr_pooled) < SPARE_MS &&
-		       !m_spawn(NULL, 0))
-			;
+		/*
+		 * Whoever poked found the pool empty. An M that was given a P
+		 * and has not run yet still counts as pooled: at most one for
+		 * each P.
+		 */
+		nr = feed_all() + sched.nr_procs + SPARE_MS;
+		pooled = READ_ONCE(sched.nr_pooled);
+		if (nr > pooled)
+			want_ms(nr - pooled);
 	}
+	want_ms(0);
 	return sched.main_status;
 }
 

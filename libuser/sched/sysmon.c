@@ -17,13 +17,16 @@
  * Taking a P from a thread that may wake at any moment:
  *
  *	sysmon				the M, in kr_enter()
- *	(A) owner := SLEEPING		(C) defer := 1
+ *	(A) owner := STOPPED		(C) defer := 1
  *	    membarrier()		    compiler barrier
  *	(B) load defer			(D) load owner
  *
  * The membarrier puts a full barrier between C and D when the M runs, so at
  * least one of B and D sees the other side: if defer is set the P is put back,
- * else the M finds its word changed and comes to kr_reacquire().
+ * else it becomes SLEEPING, for anybody to take. An M that finds its word
+ * STOPPED turns it back itself (kr_owner_cas()), and sysmon's next CAS fails.
+ * A state of its own for the probe: SLEEPING would invite others to a P whose
+ * holder may have preemption off.
  */
 #include <signal.h>
 
@@ -34,6 +37,8 @@
 #define DELAY_MAX_NS		10000000ULL
 #define ROUNDS_BEFORE_BACKOFF	50
 #define LOST_SCAN_NS		10000000ULL
+#define SLICE_MIN_NS		50000ULL
+#define SLICE_MAX_NS		1000000000ULL
 #define SYSMON_STACK		(64UL << 10)
 
 static struct {
@@ -48,17 +53,10 @@ static uint64_t slice_ns(void)
 {
 	uint64_t ns = READ_ONCE(sched.hdr->slice_ns);
 
-	return ns ? ns : kr_assist_signal.default_slice_ns;
-}
-
-static void sleeping_bit(const struct p *pp, bool on)
-{
-	uint64_t bit = 1ULL << (pp->id % 64);
-
-	if (on)
-		kr_or(&sched.hdr->sleeping[pp->id / 64], bit);
-	else
-		kr_and(&sched.hdr->sleeping[pp->id / 64], ~bit);
+	if (!ns)
+		return kr_assist_signal.default_slice_ns;
+	return ns < SLICE_MIN_NS ? SLICE_MIN_NS :
+	       ns > SLICE_MAX_NS ? SLICE_MAX_NS : ns;
 }
 
 /* Find an M for a P that is SLEEPING. */
@@ -67,7 +65,7 @@ static bool start_sleeping(struct p *pp, uint64_t asleep)
 	int err = sched.assist->start(pp, asleep);
 
 	if (!err)
-		sleeping_bit(pp, false);
+		kr_sleeping_clear(pp);
 	else if (err == -EAGAIN)
 		sched.assist->service_poke();
 	return !err;
@@ -75,26 +73,22 @@ static bool start_sleeping(struct p *pp, uint64_t asleep)
 
 static bool retake(struct p *pp, struct m *mp, uint64_t owner)
 {
+	uint64_t probe = (owner & ~(uint64_t)0xff) | KAUS_P_STOPPED;
 	uint64_t asleep = (owner & ~(uint64_t)0xff) | KAUS_P_SLEEPING;
 
-	if (!kr_cas(&pp->slot->owner, owner, asleep))		/* (A) */
+	if (READ_ONCE(mp->slot->defer) ||
+	    !kr_cas(&pp->slot->owner, owner, probe))		/* (A) */
 		return false;
-	sleeping_bit(pp, true);
 	if (kr_membarrier() || READ_ONCE(mp->slot->defer)) {	/* (B) */
-		sleeping_bit(pp, false);
-		kr_cas(&pp->slot->owner, asleep, owner);
+		kr_cas(&pp->slot->owner, probe, owner);
 		return false;
 	}
-	mp->nr_handoffs++;
-	start_sleeping(pp, asleep);
+	if (!kr_cas(&pp->slot->owner, probe, asleep))
+		return false;
+	kr_or(&sched.hdr->sleeping[pp->id / 64], 1ULL << (pp->id % 64));
+	if (start_sleeping(pp, asleep))
+		mp->nr_handoffs++;
 	return true;
-}
-
-static bool m_is_asleep(const struct m *mp)
-{
-	char state = kr_thread_state(mp->tid);
-
-	return state == 'S' || state == 'D';
 }
 
 /* A P whose M runs, or so its word says. True if something was done. */
@@ -122,11 +116,16 @@ static bool look_at_running(struct p *pp, uint64_t owner, uint64_t now)
 		pp->seen_cpu_ns = cpu_ns;
 		return false;
 	}
-	if (cpu_ns == pp->seen_cpu_ns)
-		return sysmon.can_retake && m_is_asleep(mp) &&
+	if (cpu_ns == pp->seen_cpu_ns) {
+		char state = kr_thread_state(mp->tid);
+
+		return sysmon.can_retake && (state == 'S' || state == 'D') &&
 		       retake(pp, mp, owner);
+	}
 	pp->seen_cpu_ns = cpu_ns;
-	if (now - pp->seen_ns < slice_ns())
+	/* The last look before a signal: a sleeper must not get it. */
+	if (now - pp->seen_ns < slice_ns() ||
+	    kr_thread_state(mp->tid) != 'R')
 		return false;
 	pp->seen_ns = now;
 	kr_thread_kill(mp->tid, KR_PREEMPT_SIGNAL);

@@ -66,8 +66,8 @@ int kaus_run(int (*fn)(void *arg), void *arg);
  *
  * Context: plain thread, which is lent to the runtime meanwhile.
  * Return: What @fn returned, or -EINVAL for bad options or environment
- * (the reason is printed to stderr), -EBUSY if the runtime runs or ran
- * already, -ENODEV if the module was demanded and is not there, -ENOMEM,
+ * (the reason is printed to stderr), -EBUSY if the runtime runs, ran or failed
+ * to start in this process before, -ENODEV if the module was demanded and is not there, -ENOMEM,
  * -EAGAIN if no thread could be started.
  */
 int kaus_run_with(const struct kaus_options *opts, int (*fn)(void *arg),
@@ -108,8 +108,8 @@ int kaus_join(struct kaus_g *g, void **ret_value);
 /**
  * kaus_yield() - Let other goroutines run.
  *
- * Context: G; elsewhere it does nothing. The caller goes to the end of the
- * global queue.
+ * Context: G; elsewhere it does nothing. The caller goes to the end of its P's
+ * queue.
  */
 void kaus_yield(void);
 
