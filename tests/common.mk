@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Included by the Makefiles of the test directories: where kselftest is, where
+# programs go, how they are linked. A directory sets TEST_GEN_PROGS, and
+# TEST_EXTRA_SRC for sources linked into each of its programs.
+
+top := $(realpath $(dir $(lastword $(MAKEFILE_LIST)))..)
+B ?= $(top)/build$(if $(SAN),/$(SAN))
+OUTPUT ?= $(B)/tests/$(notdir $(CURDIR))
+KSELFTEST := $(top)/build/kselftest/tools/testing/selftests
+
+# Unpacks it when this is the first use.
+ifneq ($(shell $(top)/tools/kselftest.sh >&2 && echo ok),ok)
+$(error kselftest is needed to build the tests)
+endif
+
+CFLAGS ?= -O2 -g
+CFLAGS += -std=gnu11 -pthread -Wall -Wextra -Werror -Wundef \
+	-Wmissing-prototypes -Wstrict-prototypes -Wshadow
+sanflags-asan := -fsanitize=address
+sanflags-tsan := -fsanitize=thread
+CFLAGS += $(if $(SAN),$(sanflags-$(SAN)) -fno-omit-frame-pointer)
+CPPFLAGS += -I$(top)/uapi -I$(top)/libuser/include -I$(top)/tests/lib -I$(KSELFTEST)
+
+# lib.mk knows no header dependencies and no sources in another directory.
+OVERRIDE_TARGETS := 1
+include $(KSELFTEST)/lib.mk
+
+# A test of internals includes libuser's private headers.
+internal := $(shell grep -lE '^\#include "(base|arch|os|mem|sched|sync|net|gc|obs)/' \
+	*.c /dev/null 2>/dev/null)
+
+$(OUTPUT)/%: %.c $(TEST_EXTRA_SRC) | $(B)/libkaus.so
+	@printf '  %-7s %s\n' TEST $(notdir $(CURDIR))/$*
+	@mkdir -p $(OUTPUT)
+	@$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MP -MF $(OUTPUT)/.$*.d -MT $@ \
+		$(if $(filter $*.c,$(internal)),-D_GNU_SOURCE -I$(top)/libuser -I$(top)/asm) \
+		$(filter %.c %.S,$^) -o $@ $(LDFLAGS) \
+		$(if $(filter $*.c,$(internal)),$(B)/libkaus-internal.a -lurcu-memb -lurcu-common,\
+			-L$(B) -Wl,-rpath,$(B) -Wl,--as-needed -lkaus -Wl,--no-as-needed) \
+		-Wl,--as-needed -lm $(TEST_LIBS)
+
+# Relink what has the library inside.
+$(patsubst %.c,$(OUTPUT)/%,$(internal)): $(B)/libkaus-internal.a
+
+ifeq ($(KAUS_LIB_IS_BUILT),)
+$(B)/libkaus.so $(B)/libkaus-internal.a: FORCE-lib
+.PHONY: FORCE-lib
+FORCE-lib:
+	+@$(MAKE) --no-print-directory -C $(top) B=$(B) SAN=$(SAN) lib
+endif
+
+-include $(wildcard $(OUTPUT)/.*.d)

@@ -1,0 +1,111 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Run test programs that speak (K)TAP, one after the other, and count.
+#
+#	run-tests.sh [-v] [-t SECONDS] PROGRAM...
+#
+# One line per program, the output of those that fail but for their passed tests
+# (-v: all of it, of all), the reason of each skip, and at the end "N passed, N failed, N skipped". What a
+# program planned but did not report counts as failed, and so does a crash, a
+# timeout, or an exit status that does not agree with what it reported.
+# Runs natively and with busybox.
+set -u
+limit=180 verbose=
+while getopts vt: o; do
+	case $o in
+	v) verbose=1 ;;
+	t) limit=$OPTARG ;;
+	*) exit 2 ;;
+	esac
+done
+shift $((OPTIND - 1))
+
+out=$(mktemp)
+trap 'rm -f "$out"' EXIT
+passed=0 failed=0 skipped=0
+nl='
+'
+for prog; do
+	case $prog in */*) path=$prog ;; *) path=./$prog ;; esac
+	start=$(date +%s)
+	timeout -k 5 "$limit" "$path" >"$out" 2>&1 </dev/null
+	rc=$?
+	took=$(($(date +%s) - start))
+
+	# passed, failed and skipped as reported, planned (-1: no plan), and the
+	# reasons given for skips. Only lines at the margin are ours.
+	counts=$(awk '
+	BEGIN { plan = -1 }
+	/^1\.\.0/ { plan = 0; if (sub(/.*# *(SKIP|skip) */, "")) all = $0; next }
+	/^1\.\.[0-9]+/ { plan = substr($1, 4) + 0; next }
+	/^ok .*# *(SKIP|skip)/ {
+		skipped++
+		sub(/^ok [0-9]* */, "")
+		if (!($0 in seen)) { seen[$0] = 1; reasons = reasons "  skip: " $0 "\n" }
+		next
+	}
+	/^ok( |$)/ { passed++ }
+	/^not ok.*# *(TODO|XFAIL)/ { passed++; next }
+	/^not ok/ { failed++ }
+	END {
+		if (all != "") {
+			skipped = 1; plan = 1
+			reasons = "  skip: " all "\n"
+		}
+		printf "%d %d %d %d\n%s", passed, failed, skipped, plan, reasons
+	}' "$out")
+	set -- ${counts%%"$nl"*}
+	p=$1 f=$2 s=$3 plan=$4
+	reasons=
+	case $counts in *"$nl"*) reasons=${counts#*"$nl"} ;; esac
+
+	why=
+	case $rc in
+	0) ;;
+	4)	# kselftest: all of it skipped
+		if [ $((p + f + s)) = 0 ]; then
+			s=1 plan=1
+			reasons="  skip: $(grep -v '^TAP version' "$out" | tail -n 1)"
+		fi
+		;;
+	124 | 143) why="timeout after $limit s" ;;
+	137) why="timeout after $limit s, or killed" ;;
+	126 | 127) why="cannot run (exit $rc)" ;;
+	*)
+		if [ "$rc" -gt 128 ]; then
+			why="signal $((rc - 128))"
+		elif [ "$f" = 0 ]; then
+			why="exit $rc"
+		fi
+		;;
+	esac
+	if [ "$plan" -lt 0 ]; then
+		why=${why:-no plan}
+	elif [ $((p + f + s)) -lt "$plan" ]; then
+		f=$((plan - p - s))
+		why=${why:-only $((p + s)) of $plan tests reported}
+	fi
+	# Whatever went wrong outside of a test counts once.
+	[ -n "$why" ] && [ "$f" = 0 ] && f=1
+
+	verdict=PASS
+	[ "$p" = 0 ] && [ "$s" -gt 0 ] && verdict=SKIP
+	[ "$f" -gt 0 ] && verdict=FAIL
+	name=${prog##*/}
+	echo "$verdict $name: $p passed, $f failed, $s skipped ($took s)${why:+: $why}"
+	[ -z "$reasons" ] || echo "$reasons"
+	if [ -n "$verbose" ]; then
+		sed 's/^/  | /' "$out"
+	elif [ $verdict = FAIL ]; then
+		awk '
+		/^#  RUN / { if (run != "") print run; run = "  | " $0; next }
+		/^# +OK / { run = ""; next }
+		/^ok / { next }
+		{ if (run != "") print run; run = ""; print "  | " $0 }
+		END { if (run != "") print run }' "$out"
+	fi
+	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+done
+echo "$passed passed, $failed failed, $skipped skipped"
+[ $failed = 0 ]
