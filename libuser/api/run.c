@@ -141,12 +141,15 @@ static int start(const struct kr_settings *set, struct main_args *main_args)
 		return -ENOMEM;
 	gp->fn = main_g;
 	gp->arg = main_args;
-	WRITE_ONCE(sched.running, true);
-	kr_g_start_first(gp);
 	err = kr_service_start();
 	if (err)
 		return err;
-	return sched.assist->started();
+	err = sched.assist->started();
+	if (err)
+		return err;
+	WRITE_ONCE(sched.running, true);
+	kr_g_start(NULL, gp);
+	return 0;
 }
 
 KR_API int kaus_run_with(const struct kaus_options *opts,

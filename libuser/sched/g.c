@@ -86,25 +86,13 @@ void kr_g_free(struct m *mp, struct g *gp)
 	kr_unlock(&sched.lock);
 }
 
-static void prepare(struct m *mp, struct g *gp)
+void kr_g_start(struct m *mp, struct g *gp)
 {
 	gp->goid = kr_goid_next(mp);
 	gp->saved_errno = 0;
 	gp->wait_reason = NULL;
 	kr_context_init(&gp->ctx, gp->stack.lo, gp->stack.hi, gp);
 	WRITE_ONCE(gp->state, G_RUNNABLE);
-}
-
-void kr_g_start_first(struct g *gp)
-{
-	prepare(NULL, gp);
-	kr_add(&sched.nr_gs_outside, 1);
-	kr_globq_put(gp);
-}
-
-void kr_g_start(struct m *mp, struct g *gp)
-{
-	prepare(mp, gp);
 	if (mp) {
 		mp->p->nr_gs++;
 		kr_runq_put(mp, gp, true);

@@ -44,6 +44,7 @@ struct kr_sched {
 	uint32_t nr_spinning KR_PAIR_ALIGNED;
 	uint32_t nr_idle KR_PAIR_ALIGNED;
 	uint32_t nr_pooled;		/* Ms in the pool or on their way */
+	uint32_t nr_started;		/* Ms that have registered; futex */
 	uint64_t next_goid KR_PAIR_ALIGNED;
 	uint64_t nr_gs_outside;		/* made by threads that are no M */
 
@@ -250,8 +251,6 @@ void kr_ready(struct m *mp, struct g *gp);
 struct g *kr_g_alloc(struct m *mp);
 void kr_g_free(struct m *mp, struct g *gp);
 uint64_t kr_goid_next(struct m *mp);
-/* Goroutine 1 goes to the global queue before there is any M. */
-void kr_g_start_first(struct g *gp);
 /* Make @gp runnable for the first time. */
 void kr_g_start(struct m *mp, struct g *gp);
 
@@ -271,7 +270,7 @@ extern char kr_tramp[], kr_tramp_end[];
 
 /* service.c */
 bool kr_give_to_locked(struct p *pp, uint64_t owner);
-/* Start making the first Ms. */
+/* Make the first Ms and wait until they are there. */
 int kr_service_start(void);
 /* Serve until main has ended. Return: its status. */
 int kr_service_run(void);

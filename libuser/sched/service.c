@@ -53,6 +53,8 @@ static void *m_main(void *arg)
 	if (err)
 		kr_throw("service: a new thread cannot register");
 	smp_store_release(&mp->tid, kr_thread_tid());
+	kr_add(&sched.nr_started, 1);
+	kr_futex_wake(&sched.nr_started, 1);
 	kr_m_loop(mp);
 }
 
@@ -168,10 +170,23 @@ static uint32_t feed_all(void)
 	return nr_hungry;
 }
 
+/*
+ * The first Ms start here, before there is a goroutine: later they would have
+ * to compete with it for the CPU, and nobody could take over from it until
+ * then.
+ */
 int kr_service_start(void)
 {
-	want_ms(sched.nr_procs + SPARE_MS);
-	kr_wakep();
+	uint32_t nr = sched.nr_procs + SPARE_MS, started;
+	int err;
+
+	for (uint32_t i = 0; i < nr; i++) {
+		err = m_spawn();
+		if (err)
+			return err;
+	}
+	while ((started = READ_ONCE(sched.nr_started)) < nr)
+		kr_futex_wait(&sched.nr_started, started, UINT64_MAX);
 	return kr_thread_create(spawner_main, NULL, SPAWNER_STACK_BYTES,
 				&spawner.thread);
 }
