@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * When a sleeping worker's P is handed off and when it must not be: .defer,
+ * timers, the delay, an empty pool and the service worker, job control, a
+ * worker that was preempted but does not sleep, more sleepers than pool
+ * workers. A bug shows as a P that is taken from a critical section, as one
+ * that nobody runs although it has work, or as a pool emptied by SIGSTOP.
+ */
+#include "kw_test.h"
+
+#include <sys/prctl.h>
+
+#define A	0	/* worker that sleeps */
+#define B	1	/* the pool */
+
+FIXTURE(rules) {
+	struct kw k;
+	int fd[2];
+	struct kw_thread a, b;
+	struct kw_pool pool;
+	/* By worker A */
+	uint32_t rounds;
+	uint32_t defer;
+	uint32_t carried;
+	uint64_t before_ns;
+	uint64_t sleep_ns;	/* nanosleep for so long instead of reading */
+	uint64_t timer_ns;	/* P's timer, from now */
+	uint32_t waiters;
+	uint32_t nr_slept;
+	/* By worker B */
+	uint32_t nr_given;
+	uint64_t given_ns;
+	uint32_t hold;		/* B keeps the P while this is set */
+};
+
+FIXTURE_SETUP(rules)
+{
+	ASSERT_EQ(0, pipe(self->fd));
+	ASSERT_EQ(0, kw_group(&self->k, 2, 8));
+	self->rounds = 1;
+	self->waiters = 1;
+}
+
+FIXTURE_TEARDOWN(rules)
+{
+	kw_close(&self->k);
+}
+
+static void wake_a(FIXTURE_DATA(rules) *self)
+{
+	if (write(self->fd[1], "x", 1) != 1)
+		abort();
+}
+
+/* Sleeps with P 0, until somebody writes. */
+static void sleeper(struct kw_thread *t)
+{
+	FIXTURE_DATA(rules) *self = t->arg;
+	char byte;
+
+	for (uint32_t i = 0; i < self->rounds; i++) {
+		KW_STORE(kw_self.slot->defer, self->defer);
+		kw_carry(&self->k, 0);
+		self->before_ns = kw_now();
+		if (self->timer_ns)
+			KW_STORE(self->k.procs[0].timer_ns,
+				 self->before_ns + self->timer_ns);
+		kw_waiters(&self->k, 0, self->waiters);
+		KW_STORE(self->carried, i + 1);
+		if (self->sleep_ns) {
+			struct timespec ts = { .tv_nsec = self->sleep_ns };
+
+			nanosleep(&ts, NULL);
+		} else if (read(self->fd[0], &byte, 1) != 1) {
+			break;
+		}
+		KW_STORE(kw_self.slot->defer, 0);
+		KW_ADD(self->nr_slept, 1);
+		if (kw_owner_is(&self->k, 0, KAUS_P_RUNNING, A)) {
+			kw_drop(&self->k);
+			continue;
+		}
+		KW_STORE(kw_self.slot->proc, KAUS_NONE);
+		if (!KW_SPIN(kw_owner_is(&self->k, 0, KAUS_P_IDLE, 0)))
+			break;
+	}
+}
+
+/* Takes the P, lets A go on unless it sleeps by the clock, drops the P. */
+static void given(struct kw_thread *t, uint32_t proc)
+{
+	struct kw_pool *pool = t->arg;
+	FIXTURE_DATA(rules) *self = pool->arg;
+
+	(void)proc;
+	self->given_ns = kw_now();
+	kw_waiters(&self->k, 0, 0);
+	KW_STORE(self->k.procs[0].timer_ns, 0);
+	KW_ADD(self->nr_given, 1);
+	while (KW_LOAD(self->hold))
+		kw_nap();
+	kw_drop(&self->k);
+	if (!self->sleep_ns)
+		wake_a(self);
+}
+
+static int start(FIXTURE_DATA(rules) *self)
+{
+	int ret;
+
+	self->pool.given = given;
+	self->pool.arg = self;
+	ret = kw_pool_start(&self->pool, &self->k, &self->b, B, 1);
+	return ret ? ret : kw_thread_start(&self->a, &self->k, A, sleeper,
+					   self);
+}
+
+static bool finish(FIXTURE_DATA(rules) *self)
+{
+	if (!KW_WAIT(KW_LOAD(self->a.done)))
+		return false;
+	kw_thread_join(&self->a);
+	kw_pool_stop(&self->pool, &self->b, 1);
+	return true;
+}
+
+static bool asleep(FIXTURE_DATA(rules) *self)
+{
+	return KW_WAIT(KW_LOAD(self->carried) &&
+		       kw_in_syscall(self->a.tid, SYS_read));
+}
+
+/* Time for a bug to show; nothing depends on how long it really is. */
+static void let_time_pass(void)
+{
+	usleep(30000);
+}
+
+TEST_F(rules, a_thousand_times)
+{
+	self->rounds = 1000;
+	ASSERT_EQ(0, start(self));
+	EXPECT_TRUE(finish(self))
+		TH_LOG("hangs after %u, owner %#lx", self->nr_given,
+		       (unsigned long)kw_owner(&self->k, 0));
+	EXPECT_EQ(1000, self->nr_given);
+	EXPECT_EQ(1000, self->nr_slept);
+	EXPECT_EQ(1000, self->k.workers[A].nr_handoffs);
+}
+
+/*
+ * With a third thread computing on the same CPU the scheduler may keep a
+ * blocked thread on the run queue (delayed dequeue, 6.12): asleep all the same.
+ */
+TEST_F(rules, with_a_busy_cpu)
+{
+	pid_t pid;
+
+	ASSERT_EQ(0, kw_pin(0));
+	pid = fork();
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			kw_sum(1000);
+	}
+	self->rounds = 60;
+	ASSERT_EQ(0, start(self));
+	EXPECT_TRUE(finish(self))
+		TH_LOG("hangs after %u", self->nr_given);
+	EXPECT_EQ(60, self->nr_given);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+TEST_F(rules, each_way_to_wait)
+{
+	struct kaus_proc *pp = &self->k.procs[0];
+
+	self->waiters = 0;
+	for (int i = 0; i < 3; i++) {
+		if (i == 0)
+			KW_STORE(pp->runnext, 1ULL << 63);
+		else if (i == 1)
+			KW_STORE(self->k.hdr->nr_global, 1);
+		else
+			KW_STORE(pp->timer_ns, 1);
+		ASSERT_EQ(0, start(self));
+		EXPECT_TRUE(KW_WAIT(KW_LOAD(self->nr_given) == i + 1))
+			TH_LOG("reason %d", i);
+		KW_STORE(pp->runnext, 0);
+		KW_STORE(self->k.hdr->nr_global, 0);
+		ASSERT_TRUE(finish(self));
+		self->pool.stop = 0;
+	}
+}
+
+TEST_F(rules, not_with_defer)
+{
+	self->defer = 1;
+	ASSERT_EQ(0, start(self));
+	ASSERT_TRUE(asleep(self));
+	let_time_pass();
+	EXPECT_TRUE(kw_owner_is(&self->k, 0, KAUS_P_RUNNING, A))
+		TH_LOG("owner %#lx", (unsigned long)kw_owner(&self->k, 0));
+	EXPECT_FALSE(kw_sleeping_bit(&self->k, 0));
+	EXPECT_EQ(0, KW_LOAD(self->nr_given));
+	wake_a(self);
+	ASSERT_TRUE(finish(self));
+	EXPECT_EQ(0, self->k.workers[A].nr_handoffs);
+	EXPECT_EQ(0, self->k.workers[A].nr_lost);
+}
+
+/* A slot that names no P, or one that is not its own, loses nothing. */
+TEST_F(rules, only_the_holders)
+{
+	uint64_t owner = KAUS_OWNER(KAUS_P_RUNNING, 5, 3);
+
+	self->rounds = 0;
+	ASSERT_EQ(0, start(self));
+	ASSERT_TRUE(KW_WAIT(KW_LOAD(self->a.done)));
+	ASSERT_EQ(0, kw_register(&self->k, 2));
+	kw_waiters(&self->k, 0, 1);
+	KW_STORE(self->k.procs[0].owner, owner);
+	for (uint32_t proc = 0; proc < 4; proc++) {
+		KW_STORE(kw_self.slot->proc, proc == 3 ? KAUS_NONE : proc);
+		usleep(3000);
+		EXPECT_EQ(owner, kw_owner(&self->k, 0));
+		EXPECT_EQ(0, kw_owner(&self->k, 1));
+	}
+	EXPECT_EQ(0, KW_LOAD(self->nr_given));
+	EXPECT_EQ(0, kw_self.stat->nr_lost);
+	kw_unregister(&self->k);
+	kw_thread_join(&self->a);
+	kw_pool_stop(&self->pool, &self->b, 1);
+}
+
+TEST_F(rules, timer_comes_due_in_the_sleep)
+{
+	self->waiters = 0;
+	self->timer_ns = 10000000;
+	self->rounds = 10;
+	ASSERT_EQ(0, start(self));
+	ASSERT_TRUE(finish(self)) TH_LOG("timer of a sleeping P forgotten");
+	EXPECT_EQ(10, self->nr_given);
+	EXPECT_LE(self->before_ns + self->timer_ns, self->given_ns)
+		TH_LOG("too early");
+}
+
+/* Sleeps shorter than the delay keep their P, longer ones do not. */
+TEST_F(rules, delay)
+{
+	KW_STORE(self->k.hdr->handoff_delay_ns, 8000000);
+	ASSERT_EQ(0, start(self));
+	ASSERT_TRUE(finish(self)) TH_LOG("never handed off");
+	EXPECT_EQ(1, self->nr_given);
+	EXPECT_LE(self->before_ns + 8000000, self->given_ns);
+
+	/* Only most: nothing bounds how long a nanosleep takes here. */
+	self->pool.stop = 0;
+	self->sleep_ns = 50000;
+	self->rounds = 50;
+	self->nr_given = 0;
+	ASSERT_EQ(0, start(self));
+	ASSERT_TRUE(finish(self));
+	EXPECT_GT(25, self->nr_given);
+
+	/* Clamped: for ever is 10 ms. */
+	self->pool.stop = 0;
+	self->sleep_ns = 0;
+	self->rounds = 1;
+	KW_STORE(self->k.hdr->handoff_delay_ns, UINT64_MAX);
+	ASSERT_EQ(0, start(self));
+	EXPECT_TRUE(finish(self)) TH_LOG("delay not clamped");
+}
+
+static void service(struct kw_thread *t)
+{
+	uint32_t proc = 77;
+
+	t->value = -kw_park(t->kw, KAUS_PARK_SERVICE, KAUS_NONE, KAUS_FOREVER,
+			    &proc);
+	if (proc != KAUS_NONE)
+		t->value = 1000 + proc;
+	KW_STORE(t->count, 1);
+}
+
+TEST_F(rules, empty_pool_wakes_the_service_worker)
+{
+	struct kw_thread s = { 0 };
+	uint64_t word;
+
+	/* Nobody waits: no reason to. */
+	self->waiters = 0;
+	ASSERT_EQ(0, kw_thread_start(&s, &self->k, 5, service, NULL));
+	ASSERT_TRUE(KW_WAIT(kw_parked(s.tid)));
+	ASSERT_EQ(0, kw_thread_start(&self->a, &self->k, A, sleeper, self));
+	ASSERT_TRUE(asleep(self));
+	let_time_pass();
+	EXPECT_EQ(0, KW_LOAD(s.count));
+	wake_a(self);
+	ASSERT_TRUE(KW_WAIT(KW_LOAD(self->a.done)));
+	kw_thread_join(&self->a);
+
+	self->waiters = 1;
+	ASSERT_EQ(0, kw_thread_start(&self->a, &self->k, A, sleeper, self));
+	ASSERT_TRUE(KW_WAIT(KW_LOAD(s.count))) TH_LOG("not woken");
+	kw_thread_join(&s);
+	EXPECT_EQ(0, s.value);
+	/* It is told, not given: the runtime takes the P for a new worker. */
+	ASSERT_TRUE(KW_WAIT(kw_owner_is(&self->k, 0, KAUS_P_SLEEPING, A)));
+	word = kw_owner(&self->k, 0);
+	EXPECT_TRUE(kw_take(&self->k, 0, word, 5));
+	KW_STORE(self->k.procs[0].owner, KAUS_OWNER(KAUS_P_IDLE, 0, 99));
+	wake_a(self);
+	EXPECT_TRUE(KW_WAIT(KW_LOAD(self->a.done)));
+	kw_thread_join(&self->a);
+	EXPECT_EQ(1, self->k.workers[A].nr_lost);
+}
+
+/* A pool worker that parks behind a P with work gets it at once. */
+TEST_F(rules, parking_finds_the_work)
+{
+	ASSERT_EQ(0, kw_thread_start(&self->a, &self->k, A, sleeper, self));
+	ASSERT_TRUE(KW_WAIT(kw_owner_is(&self->k, 0, KAUS_P_SLEEPING, A)));
+	self->pool.given = given;
+	self->pool.arg = self;
+	self->pool.home = 0;
+	ASSERT_EQ(0, kw_thread_start(&self->b, &self->k, B, kw_pool_loop,
+				     &self->pool));
+	EXPECT_TRUE(KW_WAIT(KW_LOAD(self->nr_given)))
+		TH_LOG("waits on a P with work, sleepers and all");
+	if (!self->nr_given)
+		wake_a(self);
+	EXPECT_TRUE(finish(self));
+}
+
+KW_TEST_MAIN
