@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * kaus_yield(): the others get their turn. Yielders take turns on one P, and
+ * goroutines that only talk to each other do not starve a third.
+ *
+ * If it is broken: a goroutine that polls with kaus_yield() keeps its P and
+ * what it waits for never runs, or a pair that hands the "next" seat back
+ * and forth shuts out the rest of the queue.
+ */
+#include "utest.h"
+
+#define NR_YIELDERS 8
+#define NR_TURNS 5000
+
+static atomic_bool flag;
+
+static void set_flag(void *arg)
+{
+	atomic_store(&flag, true);
+}
+
+static int poll_flag(void *arg)
+{
+	ut_go(set_flag, NULL);
+	while (!atomic_load(&flag))
+		kaus_yield();
+	return 0;
+}
+
+TEST(yield_lets_a_new_goroutine_run)
+{
+	struct kaus_options opts = ut_procs(1);
+
+	RUN_WITH(&opts, poll_flag, NULL);
+}
+
+struct fair {
+	atomic_ulong turns[NR_YIELDERS];
+	atomic_ulong least_at_end;
+	atomic_int next;
+	atomic_int ended;
+	atomic_bool start;
+};
+
+static void yielder(void *arg)
+{
+	unsigned long least = NR_TURNS;
+	struct fair *fair = arg;
+	int i, self;
+
+	self = atomic_fetch_add(&fair->next, 1);
+	while (!atomic_load(&fair->start))
+		kaus_yield();
+	for (i = 0; i < NR_TURNS; i++) {
+		atomic_fetch_add(&fair->turns[self], 1);
+		kaus_yield();
+	}
+	if (!atomic_fetch_add(&fair->ended, 1)) {
+		for (i = 0; i < NR_YIELDERS; i++)
+			if (atomic_load(&fair->turns[i]) < least)
+				least = atomic_load(&fair->turns[i]);
+		atomic_store(&fair->least_at_end, least);
+	}
+}
+
+static int fair_main(void *arg)
+{
+	struct fair *fair = arg;
+	int i;
+
+	for (i = 0; i < NR_YIELDERS; i++)
+		ut_go(yielder, fair);
+	atomic_store(&fair->start, true);
+	while (atomic_load(&fair->ended) < NR_YIELDERS)
+		kaus_yield();
+	for (i = 0; i < NR_YIELDERS; i++)
+		CHECK_EQ(NR_TURNS, fair->turns[i]);
+	return 0;
+}
+
+/* When the first is through, the last of them on the only P is nearly so. */
+TEST(yielders_take_turns)
+{
+	struct kaus_options opts = ut_procs(1);
+	static struct fair fair;
+
+	RUN_WITH(&opts, fair_main, &fair);
+	EXPECT_GT(atomic_load(&fair.least_at_end), NR_TURNS * 9UL / 10);
+}
+
+TEST(yielders_on_all_procs_finish)
+{
+	static struct fair fair;
+
+	RUN(fair_main, &fair);
+}
+
+struct pair {
+	struct kaus_chan *ping;
+	struct kaus_chan *pong;
+};
+
+static void ping(void *arg)
+{
+	struct pair *pair = arg;
+
+	while (!kaus_chan_send(pair->ping, NULL))
+		kaus_chan_recv(pair->pong, NULL);
+}
+
+static void pong(void *arg)
+{
+	struct pair *pair = arg;
+
+	while (!kaus_chan_recv(pair->ping, NULL))
+		kaus_chan_send(pair->pong, NULL);
+}
+
+static int starve(void *arg)
+{
+	struct pair *pair = arg;
+
+	pair->ping = kaus_chan_make(0, 0);
+	pair->pong = kaus_chan_make(0, 0);
+	ut_go(ping, pair);
+	ut_go(pong, pair);
+	kaus_sleep(5 * MSEC);
+	ut_go(set_flag, NULL);
+	while (!atomic_load(&flag))
+		kaus_sleep(1 * MSEC);
+	return 0;
+}
+
+TEST(ping_pong_does_not_starve_others)
+{
+	struct kaus_options opts = ut_procs(1);
+	static struct pair pair;
+
+	RUN_WITH(&opts, starve, &pair);
+}
+
+static void spin_yielding(void *arg)
+{
+	for (;;)
+		kaus_yield();
+}
+
+static int among_yielders(void *arg)
+{
+	int i;
+
+	for (i = 0; i < 1000; i++)
+		ut_go(spin_yielding, NULL);
+	for (i = 0; i < 10; i++)
+		kaus_sleep(1 * MSEC);
+	return 0;
+}
+
+TEST(timers_fire_among_yielders)
+{
+	RUN(among_yielders, NULL);
+}
+
+TEST_HARNESS_MAIN
