@@ -83,6 +83,8 @@ static void look(struct kaus_p *p)
 {
 	u64 word, again_ns;
 
+	if (kaus_group_is_shutdown(p->group))
+		return;
 	if (kaus_handoff_is_due(p, &word, &again_ns))
 		kaus_park_give(p, word);
 	else
@@ -142,7 +144,7 @@ void kaus_handoff_sleep(struct kaus_m *m)
 	u64 word, again_ns;
 	struct kaus_p *p;
 
-	if (READ_ONCE(m->slot->defer))
+	if (READ_ONCE(m->slot->defer) || kaus_group_is_shutdown(m->group))
 		return;
 	p = kaus_shm_carried(m, &word);
 	if (!p || !put_to_sleep(p, word, &m->sleep_word))
@@ -170,6 +172,8 @@ void kaus_handoff_wake(struct kaus_m *m)
 	if (!p)
 		return;
 	m->sleep_p = NULL;
+	if (kaus_group_is_shutdown(m->group))
+		return;
 	if (kaus_shm_swap_owner(p, &word, KAUS_OWNER(KAUS_P_RUNNING, m->index,
 						     KAUS_OWNER_GEN(word)))) {
 		kaus_shm_clear_sleeping(p);

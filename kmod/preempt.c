@@ -268,10 +268,15 @@ void kaus_preempt_sched_in(struct kaus_m *m, int cpu)
 	WRITE_ONCE(m->slot->on_cpu, cpu + 1);
 	WRITE_ONCE(m->cpu, cpu);
 	smp_mb(); /* (B) pairs with (A) in kaus_preempt_kick() */
+	if (kaus_worker_is_stale(m)) {
+		arm_urn(c);
+		goto out;
+	}
 	now = ktime_get_ns();
-	if (kaus_worker_is_stale(m) || look_at(m, now, &next))
+	if (look_at(m, now, &next))
 		arm_urn(c);
 	arm_timer(c, now, next);
+out:
 	local_irq_restore(flags);
 }
 
@@ -279,10 +284,15 @@ void kaus_preempt_sched_in(struct kaus_m *m, int cpu)
  * kaus_preempt_clear() - The worker leaves its CPU.
  * @m: Worker of the calling thread.
  *
+ * Does nothing if it was not noted as running: one that detaches as soon as it
+ * wakes leaves the region alone, which may be ordinary memory again by then.
+ *
  * Context: Preemption off, up to under the run queue lock.
  */
 void kaus_preempt_clear(struct kaus_m *m)
 {
+	if (m->cpu < 0)
+		return;
 	/* A single store each: an interrupt sees the worker here or not. */
 	this_cpu_write(kaus_cpus.m, NULL);
 	WRITE_ONCE(m->cpu, -1);

@@ -78,6 +78,13 @@ static int run_way(const struct job *job)
 
 	if (job->way->assist)
 		setenv("KAUS_ASSIST", job->way->assist, 1);
+	if (job->way == &way_module && job->opt->slice_us) {
+		char text[32];
+
+		snprintf(text, sizeof(text), "%llu",
+			 (unsigned long long)job->opt->slice_us);
+		setenv("KAUS_SLICE_US", text, 1);
+	}
 	db_open();
 	sleep_open(&job->res->calls);
 	load_make(&load, job->plan, job->opt);

@@ -29,6 +29,8 @@ static const char usage[] =
 "  --hog-ms MS      CPU time of a match or a scan (default 30)\n"
 "  --hogs PCT       per cent of requests that are such (default 3)\n"
 "  --sleeps PCT     per cent of requests that sleep (default 3)\n"
+"  --slice-us US    time slice for KAUS on the module in --mode all (default:\n"
+"                   the runtime's); for --mode kaus set KAUS_SLICE_US\n"
 "  --seed N         seed of arrivals and mix (default 1)\n"
 "  --words FILE     word list (default /usr/share/dict/american-english)\n"
 "  --text FILE      text corpus (default corpus.txt)\n"
@@ -82,7 +84,7 @@ static enum run_mode mode_of(const char *text)
 enum {
 	OPT_DIR = 1, OPT_HELP, OPT_HOGS, OPT_HOG_MS, OPT_LINE, OPT_LOAD,
 	OPT_MODE, OPT_RATE, OPT_ROUNDS, OPT_SECONDS, OPT_SEED, OPT_SLEEPS,
-	OPT_TEXT, OPT_WARMUP, OPT_WORDS,
+	OPT_SLICE, OPT_TEXT, OPT_WARMUP, OPT_WORDS,
 };
 
 static const struct option long_options[] = {
@@ -98,6 +100,7 @@ static const struct option long_options[] = {
 	{ "seconds",	required_argument, NULL, OPT_SECONDS },
 	{ "seed",	required_argument, NULL, OPT_SEED },
 	{ "sleeps",	required_argument, NULL, OPT_SLEEPS },
+	{ "slice-us",	required_argument, NULL, OPT_SLICE },
 	{ "text",	required_argument, NULL, OPT_TEXT },
 	{ "warmup",	required_argument, NULL, OPT_WARMUP },
 	{ "words",	required_argument, NULL, OPT_WORDS },
@@ -142,6 +145,9 @@ static void set_option(struct options *opt, int code, const char *name)
 		break;
 	case OPT_SLEEPS:
 		opt->sleep_pct = number(name, optarg, 0, 100);
+		break;
+	case OPT_SLICE:
+		opt->slice_us = whole(name, optarg, 1, 1000000);
 		break;
 	case OPT_TEXT:
 		opt->text = optarg;

@@ -23,6 +23,7 @@ enum run_mode {
  * @hog_ms: CPU time of a pattern match or a table scan.
  * @hog_pct: Per cent of requests that are such.
  * @sleep_pct: Per cent of requests that sleep in the kernel.
+ * @slice_us: Time slice for KAUS on the module; 0: the runtime's default.
  * @seed: Of arrivals and mix.
  * @line: Print one line of key=value for each run instead of a table.
  * @words: Word list, one a line.
@@ -39,6 +40,7 @@ struct options {
 	double hog_ms;
 	double hog_pct;
 	double sleep_pct;
+	uint64_t slice_us;
 	uint64_t seed;
 	bool line;
 	const char *words;

@@ -99,7 +99,7 @@ void report_line(const char *name, unsigned int round,
 
 void report_plan(const struct plan *plan, const struct options *opt)
 {
-	printf("%u words in SQLite, %.1f MB of text for PCRE2, %u CPUs."
+	printf("%u words in SQLite, %.1f MB of text for PCRE2, %u CPU%s."
 	       "\nAlone, a lookup takes %.1f us, a hog (match or scan) %.1f"
 	       " ms, a pthread %.0f us.\n"
 	       "%.0f requests a second: %g %% lookups, %g %% hogs, %g %%"
@@ -107,6 +107,7 @@ void report_plan(const struct plan *plan, const struct options *opt)
 	       " time.\n"
 	       "Each mode: %u x %g s after %g s of warm-up, taking turns.\n",
 	       db_nr_words(), (double)text_bytes() / 1e6, plan->nr_cpus,
+	       plan->nr_cpus == 1 ? "" : "s",
 	       plan->lookup_ns / 1e3, plan->hog_ns / 1e6,
 	       plan->thread_ns / 1e3, plan->rate,
 	       100 - opt->hog_pct - opt->sleep_pct, opt->hog_pct,
@@ -117,6 +118,9 @@ void report_plan(const struct plan *plan, const struct options *opt)
 		(1 - (opt->hog_pct + opt->sleep_pct) / 100) *
 		plan->lookup_ns) / 1e9 / plan->nr_cpus,
 	       opt->rounds, opt->seconds, opt->warmup);
+	if (opt->slice_us)
+		printf("Time slice with the module: %llu us.\n",
+		       (unsigned long long)opt->slice_us);
 	fflush(stdout);
 }
 

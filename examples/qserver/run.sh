@@ -54,14 +54,24 @@ fi
 # instructions, one a nanosecond, on one CPU: what else this machine does
 # cannot change the result, and the costs of threads, interrupts and library
 # calls are to each other as on hardware. KAUS_RUN_CPUS=2 emulates two CPUs in
-# real time instead, for which two idle ones are needed here.
-echo "No /dev/kaus here: running in a virtual machine."
+# real time instead, for which two idle ones are needed here. A switch of
+# threads then costs several hundred microseconds, so that slices must be longer
+# than the module's default.
 vm=(--kernel "${KAUS_RUN_KERNEL:-6.12}" --mem 1024 --disk --timeout 900)
-if [ "${KAUS_VM_KVM-}" ] || [ "${KAUS_RUN_CPUS-}" ]; then
+args=()
+if [ "${KAUS_VM_KVM-}" ]; then
+	echo "No /dev/kaus here: running in a virtual machine."
 	vm+=(--cpus "${KAUS_RUN_CPUS:-2}")
+elif [ "${KAUS_RUN_CPUS-}" ]; then
+	echo "No /dev/kaus here: running in an emulated machine, in real time."
+	vm+=(--cpus "$KAUS_RUN_CPUS")
+	args+=(--slice-us 1000)
 else
+	echo "No /dev/kaus here: running in an emulated machine, in which an" \
+		"instruction takes 1 ns."
 	vm+=(--icount)
 fi
 cd "$work"
 exec "$top/tests/vm/run.sh" "${vm[@]}" --add "$words" -- \
-	"$server" --words "$words" --text "$text" --dir /data "$@"
+	"$server" --words "$words" --text "$text" --dir /data \
+	${args[@]+"${args[@]}"} "$@"

@@ -259,7 +259,7 @@ TEST(million_redirects)
 {
 	struct kaus_options opts = {
 		.size = sizeof(opts),
-		.slice_ns = 50000,
+		.slice_ns = 20000,
 	};
 	const char *env = getenv("KAUS_REDIRECTS");
 
