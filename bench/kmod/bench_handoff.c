@@ -165,7 +165,7 @@ static int bench_wake(struct kw *k)
 	return print("WAKE to the woken worker", took + WARM_UP, ROUNDS);
 }
 
-/* HANDOFF to and fro between two workers: half a round trip each. */
+/* HANDOFF back and forth between two workers: half a round trip each. */
 static void partner(struct kw_thread *t)
 {
 	struct kaus_handoff arg = {
@@ -209,7 +209,7 @@ static int bench_pingpong(struct kw *k)
 	return print("HANDOFF, one way", took + WARM_UP, ROUNDS);
 }
 
-/* The yardstick: futex wake and wait, to and fro. */
+/* The yardstick: futex wake and wait, back and forth. */
 static uint32_t turn;
 
 static void *futex_partner(void *arg)

@@ -312,7 +312,7 @@ void kw_drop(struct kw *k)
 		 KAUS_OWNER(KAUS_P_IDLE, 0, KAUS_OWNER_GEN(old) + 1));
 }
 
-/* --- time, work ------------------------------------------------------------ */
+/* --- time, work ----------------------------------------------------------- */
 
 uint64_t kw_now(void)
 {
