@@ -46,6 +46,8 @@ static u64 delay_ns(const struct kaus_p *p)
  * @p: The P.
  * @word: Owner word; set if it is due.
  * @again_ns: Set to the time to look again, 0 for never, if it is not.
+ *
+ * Return: true if it should.
  */
 bool kaus_handoff_is_due(struct kaus_p *p, u64 *word, u64 *again_ns)
 {

@@ -199,6 +199,7 @@ struct kaus_proc {
  * @reserved0: Zero at setup.
  * @on_cpu: CPU number + 1 while the worker is on a CPU, 0 while it is not.
  *	Module writes at each context switch, runtime reads; a hint.
+ * @pad: Zero.
  * @nr_redirects: Redirects done. Module writes, runtime reads (statistics).
  * @nr_refused: Redirects put off because a condition did not hold.
  * @nr_sleeps: Sleeps while carrying a P.

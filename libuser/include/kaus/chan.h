@@ -16,7 +16,8 @@ struct kaus_chan;
  * @elem_size: Bytes of one element; 0 makes a channel of bare events.
  * @capacity: Elements it buffers; 0: sender and receiver meet.
  *
- * Context: any. Return: The channel, or NULL if there is no memory for it.
+ * Context: any.
+ * Return: The channel, or NULL if there is no memory for it.
  */
 struct kaus_chan *kaus_chan_make(size_t elem_size, size_t capacity);
 
@@ -63,7 +64,8 @@ int kaus_chan_try_send(struct kaus_chan *ch, const void *elem);
  * @ch: The channel.
  * @ret_elem: Where to store it; NULL drops it.
  *
- * Context: as kaus_chan_try_send(). Return: 0, -EAGAIN, -EPIPE, -EPERM.
+ * Context: as kaus_chan_try_send().
+ * Return: 0, -EAGAIN, -EPIPE, -EPERM.
  */
 int kaus_chan_try_recv(struct kaus_chan *ch, void *ret_elem);
 
@@ -82,6 +84,9 @@ int kaus_chan_close(struct kaus_chan *ch);
 /**
  * kaus_chan_len() - Elements buffered at this moment.
  * @ch: The channel.
+ *
+ * Context: any.
+ * Return: Their number; it may have changed when the caller looks at it.
  */
 size_t kaus_chan_len(const struct kaus_chan *ch);
 

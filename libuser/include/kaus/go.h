@@ -30,6 +30,7 @@ enum kaus_assist {
  * @assist: enum kaus_assist; AUTO follows KAUS_ASSIST=auto|module|signal.
  * @bind: 1 bind each P to a CPU, -1 do not, 0: KAUS_BIND=1|0 or the default,
  *	which is to bind with the module when there is a CPU for each P.
+ * @pad: Must be 0.
  * @slice_ns: Time slice; 0: KAUS_SLICE_US or the assist's default (100 us
  *	with the module, 10 ms with signals).
  * @stack_size: Bytes of stack of each goroutine, rounded up to whole pages;
@@ -51,7 +52,8 @@ struct kaus_options {
  * @fn: What to run; its result, which should not be negative, is returned.
  * @arg: Passed to @fn.
  *
- * Same as kaus_run_with() with default options.
+ * Context: plain thread, which is lent to the runtime meanwhile.
+ * Return: As kaus_run_with(), with default options.
  */
 int kaus_run(int (*fn)(void *arg), void *arg);
 
@@ -134,7 +136,8 @@ uint64_t kaus_goid(void);
  * @slice_ns: New slice in ns; 0 is the assist's default. Values out of the
  *	assist's range are clamped.
  *
- * Context: any. Return: 0, or -EPERM if the runtime is not running.
+ * Context: any.
+ * Return: 0, or -EPERM if the runtime is not running.
  */
 int kaus_set_slice(uint64_t slice_ns);
 

@@ -64,7 +64,8 @@ int kaus_stats_read(struct kaus_stats *st);
  *
  * Number, state, wait reason, M, P and stack of each.
  *
- * Context: any thread. Return: 0, -EPERM if the runtime never ran, or the
+ * Context: any thread.
+ * Return: 0, -EPERM if the runtime never ran, or the
  * error of write(2).
  */
 int kaus_dump(int fd);

@@ -11,6 +11,9 @@ extern "C" {
 
 /**
  * struct kaus_waitgroup - Counts work in flight; zeroed memory is ready to use.
+ * @lock: Internal.
+ * @count: Internal.
+ * @waiters: Internal.
  */
 struct kaus_waitgroup {
 	uint32_t lock;
@@ -36,6 +39,9 @@ int kaus_waitgroup_add(struct kaus_waitgroup *wg, int n);
 /**
  * kaus_waitgroup_done() - Take one off the count.
  * @wg: The wait group.
+ *
+ * Context: as kaus_waitgroup_add().
+ * Return: As kaus_waitgroup_add() with -1.
  */
 int kaus_waitgroup_done(struct kaus_waitgroup *wg);
 
@@ -43,7 +49,8 @@ int kaus_waitgroup_done(struct kaus_waitgroup *wg);
  * kaus_waitgroup_wait() - Park until the count is zero.
  * @wg: The wait group; may be reused as soon as every waiter has returned.
  *
- * Context: G. Return: 0, or -EPERM outside a goroutine.
+ * Context: G.
+ * Return: 0, or -EPERM outside a goroutine.
  */
 int kaus_waitgroup_wait(struct kaus_waitgroup *wg);
 

@@ -13,6 +13,7 @@ extern "C" {
  * kaus_now_ns() - CLOCK_MONOTONIC in nanoseconds.
  *
  * Context: any, signal handlers included.
+ * Return: The time.
  */
 uint64_t kaus_now_ns(void);
 
@@ -20,7 +21,8 @@ uint64_t kaus_now_ns(void);
  * kaus_sleep() - Park for at least @ns nanoseconds.
  * @ns: How long; 0 is kaus_yield().
  *
- * Context: G. Return: 0, or -EPERM outside a goroutine.
+ * Context: G.
+ * Return: 0, or -EPERM outside a goroutine.
  */
 int kaus_sleep(uint64_t ns);
 
@@ -29,7 +31,8 @@ int kaus_sleep(uint64_t ns);
  * @deadline_ns: Absolute CLOCK_MONOTONIC time; the past is kaus_yield(),
  *	UINT64_MAX is for ever.
  *
- * Context: G. Return: 0, or -EPERM outside a goroutine.
+ * Context: G.
+ * Return: 0, or -EPERM outside a goroutine.
  */
 int kaus_sleep_until(uint64_t deadline_ns);
 
