@@ -12,9 +12,9 @@
 #	kselftest	the kernel source the harness and checkpatch are taken from
 #	style, dkms, bench
 #
-# Costs nothing where all is there. Kernel images are unpacked to
-# build/kernels and not installed: installing one would change what this
-# machine boots next time.
+# Costs nothing where all is there. A kernel image that no other package needs
+# (the headers of 6.12 do) is unpacked to build/kernels and not installed:
+# installing one changes what this machine boots next time.
 set -eu
 top=$(cd "$(dirname "$0")/.." && pwd)
 export DEBIAN_FRONTEND=noninteractive
@@ -39,7 +39,7 @@ for group; do
 	run) want+=(wamerican bible-kjv) ;;
 	kselftest) want+=(linux-source-6.12 xz-utils perl) ;;
 	style)
-		want+=(sparse clang clang-format codespell mandoc g++
+		want+=(sparse clang clang-format codespell mandoc g++ git
 			linux-source-6.12 xz-utils perl)
 		;;
 	dkms) want+=(dkms kmod) ;;

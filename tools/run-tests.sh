@@ -32,6 +32,17 @@ for prog; do
 	timeout -k 5 "$limit" "$path" >"$out" 2>&1 </dev/null
 	rc=$?
 	took=$(($(date +%s) - start))
+	# Who is still there? In a guest that is what hangs, and where.
+	case ${KAUS_VM:+vm}$rc in
+	vm124 | vm137 | vm143)
+		for d in /proc/[0-9]*; do
+			[ -s "$d/cmdline" ] || continue
+			echo "# ${d#/proc/} $(tr '\0' ' ' <"$d/cmdline"):"
+			grep -E '^(State|PPid)' "$d/status"
+			cat "$d/stack"
+		done >>"$out" 2>/dev/null
+		;;
+	esac
 
 	# passed, failed and skipped as reported, planned (-1: no plan), and the
 	# reasons given for skips. Only lines at the margin are ours.

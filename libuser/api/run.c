@@ -168,6 +168,11 @@ KR_API int kaus_run_with(const struct kaus_options *opts,
 	if (!kr_cas(&once, 0, 1))
 		return -EBUSY;
 	err = start(&set, &main_args);
+	if (err && !sched.nr_ms) {
+		/* Nothing has started: it may be tried again. */
+		kr_cas(&once, 1, 0);
+		return err;
+	}
 	if (!err)
 		err = kr_service_run();
 	WRITE_ONCE(sched.running, false);

@@ -768,7 +768,8 @@ static void post_preempted(struct m *mp, struct g *gp, void *arg)
 
 struct m *kr_yield(struct m *mp)
 {
-	if (!kr_p_needs_m(mp->p))
+	/* Once main has ended the loop halts whoever comes there. */
+	if (!kr_p_needs_m(mp->p) && !READ_ONCE(sched.stopping))
 		return mp;
 	return kr_switch_out(mp, post_yield, NULL);
 }

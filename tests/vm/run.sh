@@ -304,10 +304,10 @@ cpu=max,-cx16
 if [ "$icount" ]; then
 	cpus=1
 	# What the guest takes for chance and for the time of day repeats, too.
-	emulate=(-accel "tcg,thread=single" -icount "shift=0,sleep=off" -cpu $cpu
+	emulate=(-accel "tcg,thread=single" -icount "shift=0,sleep=off" -cpu "$cpu"
 		-seed 1 -rtc "base=2026-01-01,clock=vm")
 else
-	emulate=(-accel "tcg,thread=multi" -cpu $cpu)
+	emulate=(-accel "tcg,thread=multi" -cpu "$cpu")
 fi
 
 # boot ACCEL...: start and wait; sets qemu_rc.

@@ -68,8 +68,8 @@ int kaus_run(int (*fn)(void *arg), void *arg);
  *
  * Context: plain thread, which is lent to the runtime meanwhile.
  * Return: What @fn returned, or -EINVAL for bad options or environment
- * (the reason is printed to stderr), -EBUSY if the runtime runs, ran or failed
- * to start in this process before, -ENODEV if the module was demanded and is not there, -ENOMEM,
+ * (the reason is printed to stderr), -EBUSY if the runtime runs or ran in
+ * this process already, -ENODEV if the module was demanded and is not there, -ENOMEM,
  * -EAGAIN if no thread could be started.
  */
 int kaus_run_with(const struct kaus_options *opts, int (*fn)(void *arg),
