@@ -15,6 +15,8 @@ skip() {
 }
 
 [ "$(id -u)" = 0 ] || skip "not root"
+# Open: doc/design/measurements.md.
+case $(uname -r) in 6.1.*) skip "its load hangs on 6.1, cause not known yet" ;; esac
 [ -c /dev/kaus ] || skip "no /dev/kaus"
 [ -f "$ko" ] || skip "no $ko to load again (KAUS_KO)"
 for dir in "${KAUS_TEST_BIN:-$here}" "$here" "$here/../../build/tests/kmod"; do
