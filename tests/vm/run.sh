@@ -25,6 +25,7 @@ has the name of the current one, /tmp is empty, it runs as root with busybox.
   --module-args ARGS  parameters for it
   --cpus N            virtual CPUs (2)
   --mem MB            memory (1024)
+  --one-thread        all CPUs in one host thread: slower, see below
   --icount            one CPU, time counted in instructions: repeatable;
                       KAUS_ICOUNT=1 in the guest's environment
   --kvm               try KVM, fall back to emulation if the guest stays silent
@@ -38,6 +39,9 @@ has the name of the current one, /tmp is empty, it runs as root with busybox.
 Exit status: that of COMMAND; 1 if the guest panicked, hung or said nothing;
 123 if COMMAND succeeded but the kernel log has warnings; 124 if it succeeded
 but the module would not unload; 125 if the guest could not be set up.
+QEMU before 8.1 may run code that another CPU has just changed. What loads and
+unloads modules in a loop, which switches static keys of the scheduler, crashes
+or hangs the guest that way ("Oops: int3"); with --one-thread it cannot.
 KAUS_VM_KVM=1 in the environment is --kvm.
 END
 }
@@ -48,7 +52,7 @@ die() {
 }
 
 kernel=6.12 modules='' ko='' module='' no_module='' module_args='' cpus=2 mem=1024
-icount='' kvm=${KAUS_VM_KVM:-} timeout=300 append='' disk='' log='' shell=''
+icount='' thread=multi kvm=${KAUS_VM_KVM:-} timeout=300 append='' disk='' log='' shell=''
 adds=()
 while [ $# -gt 0 ]; do
 	case $1 in
@@ -60,6 +64,7 @@ while [ $# -gt 0 ]; do
 	--module-args) module_args=$2; shift ;;
 	--cpus) cpus=$2; shift ;;
 	--mem) mem=$2; shift ;;
+	--one-thread) thread=single ;;
 	--icount) icount=1 ;;
 	--kvm) kvm=1 ;;
 	--timeout) timeout=$2; shift ;;
@@ -266,6 +271,7 @@ quote() {
 	echo "VM_MODULE_ARGS=$(quote "$module_args")"
 	echo "VM_DISK=$disk"
 	echo "VM_SHELL=$shell"
+	echo "VM_LONE_LOAD=$([ "$thread" = single ] || echo 1)"
 	echo "VM_CWD=$(quote "$PWD")"
 	echo "VM_WATCHDOG=$((timeout > 40 ? timeout - 20 : timeout / 2))"
 	echo "export KAUS_VM=$version"
@@ -307,7 +313,7 @@ if [ "$icount" ]; then
 	emulate=(-accel "tcg,thread=single" -icount "shift=0,sleep=off" -cpu "$cpu"
 		-seed 1 -rtc "base=2026-01-01,clock=vm")
 else
-	emulate=(-accel "tcg,thread=multi" -cpu "$cpu")
+	emulate=(-accel "tcg,thread=$thread" -cpu "$cpu")
 fi
 
 # boot ACCEL...: start and wait; sets qemu_rc.
