@@ -66,7 +66,11 @@ TEST_F(cost, redirect)
 {
 	uint64_t alone, with, n;
 
+	/* A worker without a P is looked at as well. */
+	ASSERT_EQ(0, kw_unregister(&self->k));
+	timed();
 	alone = best_of(3);
+	ASSERT_EQ(0, kw_register(&self->k, 0));
 	kw_carry(&self->k, 0);
 	kw_waiters(&self->k, 0, 1);
 	timed();
