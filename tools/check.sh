@@ -59,8 +59,8 @@ build() {
 }
 
 # programs DIR...: by source, so that one that does not build is a failure and a
-# leftover of a removed one is not run. Those that ask for ICOUNT are left to
-# counting().
+# leftover of a removed one is not run. Those that ask for ICOUNT have a
+# machine of their own.
 programs() {
 	local d f
 	for d; do
