@@ -21,6 +21,7 @@ KR_API int kaus_stats_read(struct kaus_stats *st)
 	sum.nr_threads = nr_ms - 1;
 	sum.nr_runnable = READ_ONCE(sched.hdr->nr_global);
 	nr_gs = (int64_t)READ_ONCE(sched.nr_gs_outside);
+	sum.nr_handoffs = READ_ONCE(sched.nr_handoffs);
 	for (uint32_t i = 0; i < sched.nr_procs; i++) {
 		struct p *pp = sched.allp[i];
 		struct kaus_proc *s = pp->slot;
@@ -41,8 +42,7 @@ KR_API int kaus_stats_read(struct kaus_stats *st)
 		struct m *mp = sched.allm[i];
 
 		sum.nr_lost += READ_ONCE(mp->nr_lost);
-		sum.nr_handoffs += READ_ONCE(mp->nr_handoffs) +
-				   READ_ONCE(mp->slot->nr_handoffs);
+		sum.nr_handoffs += READ_ONCE(mp->slot->nr_handoffs);
 	}
 	sum.nr_gs = nr_gs > 0 ? (uint64_t)nr_gs : 0;
 	sum.assist = sched.assist->name;

@@ -41,7 +41,6 @@ struct m {
 	uint32_t bound_cpu;		/* pinned to, or KAUS_NONE */
 	uint32_t home;			/* P carried last: whose pool to wait in */
 	uint64_t nr_lost;
-	uint64_t nr_handoffs;		/* fallback: its Ps given away asleep */
 	int tid;
 	pthread_t thread;
 

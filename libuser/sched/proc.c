@@ -192,6 +192,12 @@ void kr_sleeping_clear(const struct p *pp)
 	kr_and(&sched.hdr->sleeping[pp->id / 64], ~(1ULL << (pp->id % 64)));
 }
 
+void kr_sleeping_taken(const struct p *pp)
+{
+	kr_sleeping_clear(pp);
+	kr_add(&sched.nr_handoffs, 1);
+}
+
 void kr_p_start(struct p *pp)
 {
 	int err = sched.assist->start(pp, kr_owner(pp));
@@ -241,7 +247,7 @@ static void wake_sleeping_p(void)
 		int err = sched.assist->start(pp, owner);
 
 		if (!err)
-			kr_sleeping_clear(pp);
+			kr_sleeping_taken(pp);
 		else if (err == -EAGAIN)
 			sched.assist->service_poke();
 		if (err != -EBUSY)
@@ -266,7 +272,7 @@ static bool take_needy_p(struct m *mp)
 
 		if (!kr_p_needs_m(pp) || !kr_cas(&pp->slot->owner, owner, mine))
 			continue;
-		kr_sleeping_clear(pp);
+		kr_sleeping_taken(pp);
 		kr_p_take(mp, pp);
 		return true;
 	}

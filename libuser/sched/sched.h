@@ -47,6 +47,7 @@ struct kr_sched {
 	uint32_t nr_started;		/* Ms that have registered; futex */
 	uint64_t next_goid KR_PAIR_ALIGNED;
 	uint64_t nr_gs_outside;		/* made by threads that are no M */
+	uint64_t nr_handoffs;		/* done here; others in the slots */
 
 	/* lock */
 	uint32_t lock KR_PAIR_ALIGNED;
@@ -147,8 +148,10 @@ void kr_p_drop(struct m *mp);
 void kr_p_release(struct m *mp, struct p *pp);
 /* An idle P that has work and no M waits for the next one. */
 void kr_pending_put(struct p *pp);
-/* A SLEEPING P was taken: clear its hint. */
+/* A P is SLEEPING no more: clear its hint. */
 void kr_sleeping_clear(const struct p *pp);
+/* The same, because it was given to another M; counts the hand-off. */
+void kr_sleeping_taken(const struct p *pp);
 /* Find an M for an idle P that came off the list. */
 void kr_p_start(struct p *pp);
 /* Somebody waits for this P, or a timer of it is due. */

@@ -127,10 +127,13 @@ static bool feed(struct p *pp, uint64_t owner)
 {
 	int err = sched.assist->start(pp, owner);
 
-	if (err == -EAGAIN && !kr_give_to_locked(pp, owner))
-		return false;
+	if (err == -EAGAIN) {
+		if (!kr_give_to_locked(pp, owner))
+			return false;
+		err = 0;
+	}
 	if (!err && KAUS_OWNER_STATE(owner) == KAUS_P_SLEEPING)
-		kr_sleeping_clear(pp);
+		kr_sleeping_taken(pp);
 	return true;
 }
 

@@ -65,7 +65,7 @@ static bool start_sleeping(struct p *pp, uint64_t asleep)
 	int err = sched.assist->start(pp, asleep);
 
 	if (!err)
-		kr_sleeping_clear(pp);
+		kr_sleeping_taken(pp);
 	else if (err == -EAGAIN)
 		sched.assist->service_poke();
 	return !err;
@@ -86,8 +86,7 @@ static bool retake(struct p *pp, struct m *mp, uint64_t owner)
 	if (!kr_cas(&pp->slot->owner, probe, asleep))
 		return false;
 	kr_or(&sched.hdr->sleeping[pp->id / 64], 1ULL << (pp->id % 64));
-	if (start_sleeping(pp, asleep))
-		mp->nr_handoffs++;
+	start_sleeping(pp, asleep);
 	return true;
 }
 
