@@ -13,17 +13,64 @@
 #include <linux/hrtimer.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
+#include <linux/shrinker.h>
+#include <linux/slab.h>
+#include <linux/user-return-notifier.h>
 #include <linux/version.h>
 #include <asm/prctl.h>
 
 #ifndef CONFIG_X86_64
 #error "kaus: x86-64 only"
 #endif
+
+/*
+ * There is no build without preempt notifiers: the end of a thread, and that it
+ * falls asleep, are known by them alone.
+ */
 #ifndef CONFIG_PREEMPT_NOTIFIERS
 #error "kaus: this kernel has no CONFIG_PREEMPT_NOTIFIERS (it comes with KVM)"
 #endif
-#ifndef CONFIG_USER_RETURN_NOTIFIER
-#error "kaus: this kernel has no CONFIG_USER_RETURN_NOTIFIER (it comes with KVM)"
+
+/*
+ * Without the other kind the slice timer polls for the return to user mode. A
+ * worker that has been kicked in its sleep then runs some microseconds of its
+ * goroutine before it is redirected, and whoever has read its registers would
+ * rely on that it does not: so there is no KAUS_FEAT_REGS. KAUS_NO_URN makes
+ * such a build on any kernel.
+ */
+#if defined(CONFIG_USER_RETURN_NOTIFIER) && !defined(KAUS_NO_URN)
+#define KAUS_HAS_URN	true
+
+static inline void kaus_urn_init(struct user_return_notifier *urn,
+				 void (*fn)(struct user_return_notifier *urn))
+{
+	urn->on_user_return = fn;
+}
+
+static inline void kaus_urn_add(struct user_return_notifier *urn)
+{
+	user_return_notifier_register(urn);
+}
+
+static inline void kaus_urn_del(struct user_return_notifier *urn)
+{
+	user_return_notifier_unregister(urn);
+}
+#else
+#define KAUS_HAS_URN	false
+
+static inline void kaus_urn_init(struct user_return_notifier *urn,
+				 void (*fn)(struct user_return_notifier *urn))
+{
+}
+
+static inline void kaus_urn_add(struct user_return_notifier *urn)
+{
+}
+
+static inline void kaus_urn_del(struct user_return_notifier *urn)
+{
+}
 #endif
 
 #define KAUS_KERNEL_BEFORE(major, minor) \
@@ -73,6 +120,50 @@ static inline bool kaus_task_is_frozen(const struct task_struct *task)
 	return task->frozen;
 #else
 	return false;
+#endif
+}
+
+typedef unsigned long (*kaus_shrink_fn)(struct shrinker *shrinker,
+					struct shrink_control *sc);
+
+/* A shrinker that is at work when this returns, or NULL. */
+static inline struct shrinker *kaus_shrinker_start(const char *name,
+						   kaus_shrink_fn count,
+						   kaus_shrink_fn scan,
+						   long batch)
+{
+	struct shrinker *s;
+
+#if KAUS_KERNEL_BEFORE(6, 7)
+	s = kzalloc(sizeof(*s), GFP_KERNEL);
+#else
+	s = shrinker_alloc(0, "%s", name);
+#endif
+	if (!s)
+		return NULL;
+	s->count_objects = count;
+	s->scan_objects = scan;
+	s->batch = batch;
+	s->seeks = DEFAULT_SEEKS;
+#if KAUS_KERNEL_BEFORE(6, 7)
+	if (register_shrinker(s, "%s", name)) {
+		kfree(s);
+		return NULL;
+	}
+#else
+	shrinker_register(s);
+#endif
+	return s;
+}
+
+/* Neither function runs any more when this returns. */
+static inline void kaus_shrinker_end(struct shrinker *s)
+{
+#if KAUS_KERNEL_BEFORE(6, 7)
+	unregister_shrinker(s);
+	kfree(s);
+#else
+	shrinker_free(s);
 #endif
 }
 

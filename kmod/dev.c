@@ -19,6 +19,7 @@
 #include <linux/sched/signal.h>
 #include <linux/uaccess.h>
 
+#include "compat.h"
 #include "dev.h"
 #include "group.h"
 #include "park.h"
@@ -28,6 +29,11 @@
 static ushort mode = 0666;
 module_param(mode, ushort, 0444);
 MODULE_PARM_DESC(mode, "Permissions of /dev/kaus");
+
+/* Builds that differ in this are what a test of live upgrades swaps. */
+#ifndef KAUS_REPORTED_MINOR
+#define KAUS_REPORTED_MINOR	KAUS_ABI_MINOR
+#endif
 
 /* What no struct will ever exceed. */
 #define MAX_ARG_SIZE	PAGE_SIZE
@@ -91,8 +97,12 @@ static int ioctl_info(struct file *file, void __user *uarg)
 	memset(&info, 0, sizeof(info));
 	info.size = size;
 	info.abi_major = KAUS_ABI_MAJOR;
-	info.abi_minor = KAUS_ABI_MINOR;
-	info.features = KAUS_FEAT_PREEMPT | KAUS_FEAT_KICK | KAUS_FEAT_HANDOFF;
+	info.abi_minor = KAUS_REPORTED_MINOR;
+	info.features = KAUS_FEAT_PREEMPT | KAUS_FEAT_KICK |
+			KAUS_FEAT_HANDOFF | KAUS_FEAT_DRAIN |
+			KAUS_FEAT_PAGES;
+	if (KAUS_HAS_URN)
+		info.features |= KAUS_FEAT_REGS;
 	kaus_group_limits(&info);
 	return copy_to_user(uarg, &info, size) ? -EFAULT : 0;
 }
@@ -111,13 +121,14 @@ static int ioctl_setup(struct file *file, void __user *uarg)
 		return -EBUSY;
 	if (PTR_ERR(g) != -ENXIO)
 		return PTR_ERR(g);
-	if (setup.flags)
+	if (setup.flags & ~KAUS_SETUP_REUSE)
 		return -EINVAL;
 	g = kaus_group_create(&setup);
 	if (IS_ERR(g))
 		return PTR_ERR(g);
 	/* Another thread may have been faster. */
 	if (cmpxchg_release(&file->private_data, NULL, g)) {
+		kaus_group_shutdown(g, KAUS_SHUTDOWN_CLOSED);
 		kaus_group_put(g);
 		return -EBUSY;
 	}
@@ -235,6 +246,30 @@ static int ioctl_kick(struct file *file, void __user *uarg)
 	return put_user(kick.kicked, &ukick->kicked);
 }
 
+static int ioctl_regs(struct file *file, void __user *uarg)
+{
+	struct kaus_regs regs;
+	struct kaus_group *g;
+	u32 size;
+	int err;
+
+	err = COPY_ARG(&regs, kaus_regs, r15, uarg);
+	if (err)
+		return err;
+	g = get_group(file);
+	if (IS_ERR(g))
+		return PTR_ERR(g);
+	if (regs.flags || regs.pad)
+		return -EINVAL;
+	if (!KAUS_HAS_URN)
+		return -EOPNOTSUPP;
+	size = min_t(u32, regs.size, sizeof(regs));
+	err = kaus_preempt_regs(g, &regs);
+	if (err)
+		return err;
+	return copy_to_user(uarg, &regs, size) ? -EFAULT : 0;
+}
+
 static long dev_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	void __user *uarg = (void __user *)arg;
@@ -256,6 +291,8 @@ static long dev_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return ioctl_handoff(file, uarg);
 	case KAUS_IOC_KICK:
 		return ioctl_kick(file, uarg);
+	case KAUS_IOC_REGS:
+		return ioctl_regs(file, uarg);
 	}
 	return -ENOTTY;
 }
@@ -284,7 +321,7 @@ static int dev_flush(struct file *file, fl_owner_t id)
 
 	if (g && (kaus_group_is_owner(g) ||
 		  (!current->mm && task_tgid(current) == g->tgid)))
-		kaus_group_shutdown(g);
+		kaus_group_shutdown(g, KAUS_SHUTDOWN_CLOSED);
 	return 0;
 }
 
@@ -293,7 +330,7 @@ static int dev_release(struct inode *inode, struct file *file)
 	struct kaus_group *g = file->private_data;
 
 	if (g) {
-		kaus_group_shutdown(g);
+		kaus_group_shutdown(g, KAUS_SHUTDOWN_CLOSED);
 		kaus_group_put(g);
 	}
 	return 0;
@@ -315,13 +352,14 @@ static struct miscdevice dev_misc = {
 	.fops = &dev_fops,
 };
 
-int kaus_dev_init(void)
+/* Called by drain.c, one at a time. */
+int kaus_dev_add(void)
 {
 	dev_misc.mode = mode & 0666;
 	return misc_register(&dev_misc);
 }
 
-void kaus_dev_exit(void)
+void kaus_dev_remove(void)
 {
 	misc_deregister(&dev_misc);
 }

@@ -5,7 +5,7 @@
 #ifndef _KAUS_DEV_H
 #define _KAUS_DEV_H
 
-int kaus_dev_init(void);
-void kaus_dev_exit(void);
+int kaus_dev_add(void);
+void kaus_dev_remove(void);
 
 #endif /* _KAUS_DEV_H */

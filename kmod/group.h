@@ -5,12 +5,14 @@
 #ifndef _KAUS_GROUP_H
 #define _KAUS_GROUP_H
 
+#include <linux/atomic.h>
 #include <linux/hrtimer.h>
 #include <linux/irq_work.h>
 #include <linux/kaus.h>
 #include <linux/kref.h>
 #include <linux/list.h>
 #include <linux/spinlock.h>
+#include <linux/uidgid.h>
 
 struct kaus_group;
 struct kaus_m;
@@ -48,13 +50,28 @@ struct kaus_group {
 
 	struct kref ref;		/* the file, each worker */
 
+	/* See debugfs.c. */
+	struct list_head all;
+	u32 id;				/* of all groups since load, from 1 */
+
+	/* drain.c: its lock. */
+	struct list_head in_drain;	/* every group that is not freed */
+	kuid_t uid;
+
+	struct list_head in_pages;	/* pages.c: its lock */
+
+	atomic64_t kick_ns;		/* when the kicks so far are paid for */
+	atomic64_t look_ns;		/* ... and the looks at sleepers */
+
 	/*
 	 * Guards the rest, and the fields of struct kaus_m that say so. Taken
 	 * in hard interrupts. Never held across a wake-up: the scheduler's
 	 * locks are not nested in it, nor it in them.
 	 */
 	raw_spinlock_t lock;
-	bool shutdown;			/* only ever set; also read unlocked */
+	bool shutdown;			/* only ever set, as the next two; */
+	bool drained;			/* ... by drain.c; all are also read */
+	bool closed;			/* ... unlocked */
 	struct kaus_m __rcu **ms;	/* nr_workers; also read under RCU */
 	u32 ms_end;			/* all of ms from here on is NULL */
 	struct list_head *pools;	/* nr_procs + 1, by home; LIFO */
@@ -63,6 +80,11 @@ struct kaus_group {
 	bool service_pending;		/* ... nobody was */
 	bool has_starved;
 	unsigned long *starved;		/* Ps whose hand-off found no M */
+
+	/* See pages.c. */
+	u64 pages_wake_ns;		/* the next wake-up not before */
+	u64 nr_pages_asked;
+	u64 nr_pages_wakes;
 };
 
 #define KAUS_MAX_SLICE_NS	NSEC_PER_SEC
@@ -72,7 +94,9 @@ struct kaus_group {
 void kaus_group_limits(struct kaus_info *info);
 struct kaus_group *kaus_group_create(const struct kaus_setup *setup);
 bool kaus_group_is_owner(const struct kaus_group *g);
-void kaus_group_shutdown(struct kaus_group *g);
+void kaus_group_shutdown(struct kaus_group *g, u32 why);
+bool kaus_group_may_interrupt(struct kaus_group *g);
+u64 kaus_group_next_look(struct kaus_group *g);
 void kaus_group_put(struct kaus_group *g);
 
 static inline void kaus_group_get(struct kaus_group *g)

@@ -31,6 +31,8 @@
 #include "handoff.h"
 #include "park.h"
 #include "shm.h"
+#include "stats.h"
+#include "trace.h"
 
 /* User space may keep moving the time to look at, but no interrupt storm. */
 #define MIN_AGAIN_NS	(10 * NSEC_PER_USEC)
@@ -81,21 +83,24 @@ static void look_later(struct kaus_p *p, u64 ns)
 			      HRTIMER_MODE_ABS_PINNED_HARD);
 }
 
-static void look(struct kaus_p *p)
+static void look(struct kaus_p *p, bool again)
 {
 	u64 word, again_ns;
 
 	if (kaus_group_is_shutdown(p->group))
 		return;
-	if (kaus_handoff_is_due(p, &word, &again_ns))
+	if (kaus_handoff_is_due(p, &word, &again_ns)) {
 		kaus_park_give(p, word);
-	else
-		look_later(p, again_ns);
+		return;
+	}
+	if (again && again_ns)
+		again_ns = max(again_ns, kaus_group_next_look(p->group));
+	look_later(p, again_ns);
 }
 
 static void look_irq_work(struct irq_work *work)
 {
-	look(container_of(work, struct kaus_p, work));
+	look(container_of(work, struct kaus_p, work), false);
 }
 
 /*
@@ -104,7 +109,7 @@ static void look_irq_work(struct irq_work *work)
  */
 static enum hrtimer_restart look_timer(struct hrtimer *timer)
 {
-	look(container_of(timer, struct kaus_p, timer));
+	look(container_of(timer, struct kaus_p, timer), true);
 	return HRTIMER_NORESTART;
 }
 
@@ -153,6 +158,8 @@ void kaus_handoff_sleep(struct kaus_m *m)
 		return;
 	m->sleep_p = p;
 	kaus_shm_count(&m->slot->nr_sleeps);
+	kaus_stat_inc(sleeps);
+	trace_kaus_sleep(m, p);
 
 	if (kaus_handoff_is_due(p, &word, &again_ns))
 		irq_work_queue(&p->work);
@@ -179,6 +186,8 @@ void kaus_handoff_wake(struct kaus_m *m)
 	if (kaus_shm_swap_owner(p, &word, KAUS_OWNER(KAUS_P_RUNNING, m->index,
 						     KAUS_OWNER_GEN(word)))) {
 		kaus_shm_clear_sleeping(p);
+		kaus_stat_inc(wakes);
+		trace_kaus_wake(m, p);
 		return;
 	}
 	/* Given back to the sleeper itself: it parked in the pool. */
@@ -187,6 +196,8 @@ void kaus_handoff_wake(struct kaus_m *m)
 		return;
 	kaus_shm_set_events(m, KAUS_EV_LOST);
 	kaus_shm_count(&m->slot->nr_lost);
+	kaus_stat_inc(lost);
+	trace_kaus_lost(m, p);
 }
 
 /* Look at @p again, in an interrupt. Any context. */

@@ -6,7 +6,9 @@
  *
  *	worker		one registered thread; preempt notifiers
  *	preempt		one timer, user-return notifier and IPI per CPU
- *	dev		/dev/kaus, the only way in
+ *	debugfs		counters to look at
+ *	pages		the shrinker
+ *	drain		/dev/kaus (dev.c), the only way in, and who shuts it
  *
  * with group (one per open file), park, handoff, redirect and rseq between
  * them, which have no state of their own to set up.
@@ -18,7 +20,9 @@
  */
 #include <linux/module.h>
 
-#include "dev.h"
+#include "debugfs.h"
+#include "drain.h"
+#include "pages.h"
 #include "preempt.h"
 #include "worker.h"
 
@@ -32,12 +36,19 @@ static int __init kaus_init(void)
 	err = kaus_preempt_init();
 	if (err)
 		goto err_worker;
-	err = kaus_dev_init();
+	kaus_debugfs_init();
+	err = kaus_pages_init();
 	if (err)
-		goto err_preempt;
+		goto err_debugfs;
+	err = kaus_drain_init();
+	if (err)
+		goto err_pages;
 	return 0;
 
-err_preempt:
+err_pages:
+	kaus_pages_exit();
+err_debugfs:
+	kaus_debugfs_exit();
 	kaus_preempt_exit();
 err_worker:
 	kaus_worker_exit();
@@ -46,7 +57,9 @@ err_worker:
 
 static void __exit kaus_exit(void)
 {
-	kaus_dev_exit();
+	kaus_drain_exit();
+	kaus_pages_exit();
+	kaus_debugfs_exit();
 	kaus_preempt_exit();
 	kaus_worker_exit();
 }
@@ -57,4 +70,4 @@ module_exit(kaus_exit);
 MODULE_DESCRIPTION("Kernel-assisted user scheduling");
 MODULE_AUTHOR("The KAUS authors");
 MODULE_LICENSE("GPL");
-MODULE_VERSION("1.0.0");
+MODULE_VERSION("1.2.0");

@@ -17,6 +17,10 @@
  * There is a pool for each home P and one for workers without a home. All are
  * LIFO: the worker that parked last has the warmest cache.
  *
+ * A worker that parks outside the pools gets a P from whoever names it, and from
+ * a hand-off if the runtime has it in kaus_header.next_worker: it has the next
+ * goroutine on its stack, and a worker of the pool would only pass the P on.
+ *
  * A hand-off that finds all pools empty wakes a service worker and marks the
  * P as starved; the next worker that parks in a pool takes it at once, if by
  * then it still sleeps with someone waiting.
@@ -32,18 +36,20 @@
 #include "handoff.h"
 #include "park.h"
 #include "shm.h"
+#include "stats.h"
+#include "trace.h"
 
 void kaus_park_init(struct kaus_m *m)
 {
 	INIT_LIST_HEAD(&m->wait);
-	m->grant = KAUS_NONE;
+	WRITE_ONCE(m->grant, KAUS_NONE);
 }
 
 static void enqueue(struct kaus_m *m, u32 flags, u32 home)
 {
 	struct kaus_group *g = m->group;
 
-	m->parked = true;
+	WRITE_ONCE(m->parked, true);
 	m->wait_home = KAUS_NONE;
 	if (flags & KAUS_PARK_POOL) {
 		m->wait_home = min(home, g->nr_procs);
@@ -58,7 +64,7 @@ static void dequeue(struct kaus_m *m)
 {
 	struct kaus_group *g = m->group;
 
-	m->parked = false;
+	WRITE_ONCE(m->parked, false);
 	list_del_init(&m->wait);
 	if (m->wait_home != KAUS_NONE && list_empty(&g->pools[m->wait_home]))
 		__clear_bit(m->wait_home, g->pool_map);
@@ -88,7 +94,7 @@ static bool grant(struct kaus_m *m, struct kaus_p *p, u64 word)
 		return false;
 	if (KAUS_OWNER_STATE(word) == KAUS_P_SLEEPING)
 		kaus_shm_clear_sleeping(p);
-	m->grant = p->index;
+	WRITE_ONCE(m->grant, p->index);
 	m->grant_word = given;
 	return true;
 }
@@ -135,6 +141,8 @@ static int wake_locked(struct kaus_group *g, const struct kaus_wake *wake,
 	else if (m->grant != KAUS_NONE || !grant(m, p, wake->owner))
 		return -EBUSY;
 	*task = unpark(m);
+	kaus_stat_inc(unparks);
+	trace_kaus_unpark(m, wake->proc);
 	return 0;
 }
 
@@ -159,6 +167,28 @@ static int check_park(const struct kaus_group *g, u32 flags, u32 home)
 	return 0;
 }
 
+/*
+ * The worker that has the next goroutine for @p on it, or NULL: only if nothing
+ * that waits for @p comes before the global queue.
+ */
+static struct kaus_m *choose_next(struct kaus_group *g, struct kaus_p *p)
+{
+	u32 i = READ_ONCE(g->hdr->next_worker);
+	struct kaus_m *m;
+	u64 timer_ns;
+
+	if (!i || i > g->nr_workers || kaus_shm_has_own(p))
+		return NULL;
+	m = find_worker(g, i - 1);
+	/* Not linked anywhere: neither in a pool nor a service worker. */
+	if (!m || !m->parked || !list_empty(&m->wait))
+		return NULL;
+	timer_ns = kaus_shm_timer_ns(p);
+	if (timer_ns != U64_MAX && timer_ns <= ktime_get_ns())
+		return NULL;
+	return m;
+}
+
 /* Hand the P of a sleeper to @m. */
 static bool hand_off(struct kaus_m *m, struct kaus_p *p, u64 word)
 {
@@ -171,12 +201,15 @@ static bool hand_off(struct kaus_m *m, struct kaus_p *p, u64 word)
 		sleeper = array_index_nospec(sleeper, g->nr_workers);
 		kaus_shm_count_shared(&g->slots[sleeper].nr_handoffs);
 	}
+	kaus_stat_inc(handoffs);
+	trace_kaus_handoff(p, sleeper, m);
 	return true;
 }
 
 /*
  * Ps whose hand-off found nobody. @m gets one if it is still to be had; for
- * the others it all begins again, up to waking a service worker.
+ * the others it all begins again, up to waking a service worker, or to waiting
+ * for a timer: of one that was due and is not, nobody else would know.
  */
 static bool take_starved(struct kaus_group *g, struct kaus_m *m)
 {
@@ -189,12 +222,10 @@ static bool take_starved(struct kaus_group *g, struct kaus_m *m)
 	g->has_starved = false;
 	for_each_set_bit(i, g->starved, g->nr_procs) {
 		__clear_bit(i, g->starved);
-		if (taken)
-			kaus_handoff_retry(&g->ps[i]);
+		if (!taken && kaus_handoff_is_due(&g->ps[i], &word, &again_ns))
+			taken = hand_off(m, &g->ps[i], word);
 		else
-			taken = kaus_handoff_is_due(&g->ps[i], &word,
-						    &again_ns) &&
-				hand_off(m, &g->ps[i], word);
+			kaus_handoff_retry(&g->ps[i]);
 	}
 	return taken;
 }
@@ -204,7 +235,7 @@ static bool fetch(struct kaus_m *m, u32 *proc)
 {
 	*proc = m->grant;
 	if (m->grant != KAUS_NONE) {
-		m->grant = KAUS_NONE;
+		WRITE_ONCE(m->grant, KAUS_NONE);
 		return true;
 	}
 	if (!m->token)
@@ -227,6 +258,8 @@ static bool prepare(struct kaus_m *m, u32 flags, u32 home, u32 *proc)
 	if ((flags & KAUS_PARK_POOL) && take_starved(g, m))
 		return fetch(m, proc);
 	enqueue(m, flags, home);
+	kaus_stat_inc(parks);
+	trace_kaus_park(m, flags);
 	set_current_state(TASK_INTERRUPTIBLE | TASK_FREEZABLE);
 	return false;
 }
@@ -381,6 +414,29 @@ int kaus_park_handoff(struct kaus_group *g, struct kaus_handoff *handoff)
 }
 
 /**
+ * kaus_park_serve_locked() - Have a service worker look around.
+ * @g: The group; its lock is held.
+ *
+ * If none is parked the next one that parks does.
+ *
+ * Return: the thread to wake once the lock is released, before the end of an
+ * RCU read side that began before; or NULL.
+ */
+struct task_struct *kaus_park_serve_locked(struct kaus_group *g)
+{
+	struct kaus_m *m;
+
+	lockdep_assert_held(&g->lock);
+	m = list_first_entry_or_null(&g->service, struct kaus_m, wait);
+	if (!m) {
+		g->service_pending = true;
+		return NULL;
+	}
+	m->token = true;
+	return unpark(m);
+}
+
+/**
  * kaus_park_give() - Give a P to a worker of the pool.
  * @p: The P; somebody waits on it.
  * @word: Its owner word, in state SLEEPING.
@@ -397,22 +453,20 @@ void kaus_park_give(struct kaus_p *p, u64 word)
 	raw_spin_lock_irqsave(&g->lock, flags);
 	if (g->shutdown)
 		goto out;
-	m = choose(g, p->index);
+	m = choose_next(g, p);
+	if (!m)
+		m = choose(g, p->index);
 	if (m) {
 		if (hand_off(m, p, word))
 			task = unpark(m);
 		goto out;
 	}
 
+	kaus_stat_inc(starved);
+	trace_kaus_starve(p);
 	__set_bit(p->index, g->starved);
 	g->has_starved = true;
-	m = list_first_entry_or_null(&g->service, struct kaus_m, wait);
-	if (m) {
-		m->token = true;
-		task = unpark(m);
-	} else {
-		g->service_pending = true;
-	}
+	task = kaus_park_serve_locked(g);
 out:
 	raw_spin_unlock_irqrestore(&g->lock, flags);
 	/* Interrupts are off: an RCU read side, so the task stays. */
@@ -436,7 +490,7 @@ void kaus_park_unfetch(struct kaus_group *g, u32 worker, u32 proc)
 	if (proc == KAUS_NONE)
 		m->token = true;
 	else if (m->grant == KAUS_NONE)
-		m->grant = proc;
+		WRITE_ONCE(m->grant, proc);
 	raw_spin_unlock_irq(&g->lock);
 	kaus_worker_end(m);
 }
@@ -468,5 +522,5 @@ void kaus_park_forget_locked(struct kaus_m *m)
 		dequeue(m);
 	if (m->grant != KAUS_NONE && !g->shutdown)
 		kaus_handoff_orphan(&g->ps[m->grant], m->grant_word);
-	m->grant = KAUS_NONE;
+	WRITE_ONCE(m->grant, KAUS_NONE);
 }

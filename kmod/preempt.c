@@ -28,7 +28,15 @@
  * CPU or from a context switch, the user-return notifier is armed and looks
  * again. It belongs to the CPU, not to the thread: if the CPU switches threads
  * first, the next one to return to user mode, whoever that is, makes it fire
- * for nothing, and sched_in of the worker arms it again.
+ * for nothing, and sched_in of the worker arms it again. A kernel without such
+ * notifiers has the timer look again instead, until it hits user mode.
+ *
+ * The list of these notifiers is that of the CPU, and KVM changes it with no
+ * more than preemption off: a worker that runs a virtual machine may be
+ * interrupted in the midst. What is lost from the list then may be KVM's, which
+ * was to restore the host's system call entry. So an interrupt never touches
+ * the list. The notifier is in it while a worker is on the CPU, put there by
+ * sched_in, and is armed by the flag of the thread that has the list walked.
  *
  * Events are set before .cpu is read, and .cpu is set before events are read:
  *
@@ -54,12 +62,15 @@
 #include "preempt.h"
 #include "redirect.h"
 #include "shm.h"
+#include "stats.h"
+#include "trace.h"
 
 struct kaus_cpu {
 	struct kaus_m *m;		/* the worker that runs here */
-	bool urn_armed;
+	bool urn_listed;
 	struct user_return_notifier urn;
 	struct hrtimer timer;
+	atomic_t poked;			/* csd is on its way, or being sent */
 	call_single_data_t csd;
 };
 
@@ -76,22 +87,44 @@ static int hotplug_state;
 /* The timer is not set anew for less than this much of the time to go. */
 #define MIN_GAIN_SHIFT	2
 
+/*
+ * In an interrupt, too: c->m runs here, so the notifier is in the list. Without
+ * notifiers the timer is to look soon.
+ */
 static void arm_urn(struct kaus_cpu *c)
 {
 	lockdep_assert_irqs_disabled();
-	if (c->urn_armed)
-		return;
-	c->urn_armed = true;
-	user_return_notifier_register(&c->urn);
+	if (KAUS_HAS_URN)
+		set_thread_flag(TIF_USER_RETURN_NOTIFY);
+	else
+		hrtimer_start(&c->timer, ns_to_ktime(MIN_LOOK_NS),
+			      HRTIMER_MODE_REL_PINNED_HARD);
 }
 
-static void disarm_urn(struct kaus_cpu *c)
+/* Not armed unless others in the list are. */
+static void list_urn(struct kaus_cpu *c)
+{
+	bool armed = test_thread_flag(TIF_USER_RETURN_NOTIFY);
+
+	lockdep_assert_irqs_disabled();
+	lockdep_assert(!in_hardirq());
+	if (!KAUS_HAS_URN || c->urn_listed)
+		return;
+	c->urn_listed = true;
+	kaus_urn_add(&c->urn);
+	if (!armed)
+		clear_thread_flag(TIF_USER_RETURN_NOTIFY);
+}
+
+/* Disarmed as well if it was the last. */
+static void unlist_urn(struct kaus_cpu *c)
 {
 	lockdep_assert_irqs_disabled();
-	if (!c->urn_armed)
+	lockdep_assert(!in_hardirq());
+	if (!c->urn_listed)
 		return;
-	c->urn_armed = false;
-	user_return_notifier_unregister(&c->urn);
+	c->urn_listed = false;
+	kaus_urn_del(&c->urn);
 }
 
 static void arm_timer(struct kaus_cpu *c, u64 now, u64 next)
@@ -115,18 +148,38 @@ static u64 slice_end(struct kaus_m *m, const struct kaus_p *p, u64 word,
 		return m->slice_start_ns + slice;
 	/*
 	 * When the switch was is not known: call it now. But the first one
-	 * after a redirect came right after it.
+	 * after a redirect or a grant came right after that.
 	 */
-	if (m->redirect_ns && word == m->slice_word &&
+	if (m->fresh_ns && word == m->slice_word &&
 	    tick == m->slice_tick + 1)
-		m->slice_start_ns = m->redirect_ns;
+		m->slice_start_ns = m->fresh_ns;
 	else
 		m->slice_start_ns = now;
 	m->slice_word = word;
 	m->slice_tick = tick;
-	m->redirect_ns = 0;
+	m->fresh_ns = 0;
 	m->nr_retries = 0;
 	return m->slice_start_ns + slice;
+}
+
+/*
+ * The worker may have been given a P that it has yet to fetch, and with it a
+ * goroutine to run, whose slice begins now: the slot will not say so before the
+ * worker is back in user mode, and the next look, a slice later, would take the
+ * goroutine for a new one. Before the P is fetched no slice can be used up.
+ */
+static void begin_granted(struct kaus_m *m, u64 now)
+{
+	u64 word;
+	struct kaus_p *p = kaus_shm_owned(m, READ_ONCE(m->grant), &word);
+
+	if (!p)
+		return;
+	m->slice_word = word;
+	m->slice_tick = READ_ONCE(p->slot->sched_tick);
+	m->slice_start_ns = now;
+	m->fresh_ns = now;
+	m->nr_retries = 0;
 }
 
 /**
@@ -135,9 +188,12 @@ static u64 slice_end(struct kaus_m *m, const struct kaus_p *p, u64 word,
  * @now: The time.
  * @next: Set to the time of the next look.
  *
+ * Inlined, as redirect() below, for the sake of the interrupt: @next then stays
+ * in a register.
+ *
  * Return: true if it should be redirected; the event is set.
  */
-static bool look_at(struct kaus_m *m, u64 now, u64 *next)
+static __always_inline bool look_at(struct kaus_m *m, u64 now, u64 *next)
 {
 	u64 slice = kaus_group_slice(m->group);
 	u32 events = READ_ONCE(m->slot->events);
@@ -147,8 +203,10 @@ static bool look_at(struct kaus_m *m, u64 now, u64 *next)
 
 	*next = now + slice;
 	p = kaus_shm_carried(m, &word);
-	if (!p)
+	if (!p) {
+		begin_granted(m, now);
 		return force;
+	}
 	end = slice_end(m, p, word, now, slice);
 	timer_ns = kaus_shm_timer_ns(p);
 	if (now < end) {
@@ -166,17 +224,10 @@ static bool look_at(struct kaus_m *m, u64 now, u64 *next)
 	return true;
 }
 
-/* Redirect the worker that runs here, or say when to try again. */
-static void redirect(struct kaus_m *m, struct pt_regs *regs, u64 now, u64 *next)
+static void try_again(struct kaus_m *m, u64 now, u64 *next)
 {
-	u64 retry;
+	u64 retry = kaus_group_slice(m->group);
 
-	if (kaus_redirect(m, regs)) {
-		m->redirect_ns = now;
-		m->nr_retries = 0;
-		return;
-	}
-	retry = kaus_group_slice(m->group);
 	if (m->nr_retries < MAX_RETRIES) {
 		m->nr_retries++;
 		retry = min_t(u64, retry, RETRY_NS);
@@ -184,10 +235,36 @@ static void redirect(struct kaus_m *m, struct pt_regs *regs, u64 now, u64 *next)
 	*next = min(*next, now + retry);
 }
 
+/* Redirect the worker that runs here, or say when to try again. */
+static __always_inline void redirect(struct kaus_m *m, struct pt_regs *regs,
+				     u64 now, u64 *next)
+{
+	if (kaus_redirect(m, regs)) {
+		m->fresh_ns = now;
+		m->nr_retries = 0;
+	} else {
+		try_again(m, now, next);
+	}
+}
+
+/* The worker returns to user mode and must not be one any longer. */
+static void leave(struct kaus_m *m)
+{
+	struct pt_regs *regs = task_pt_regs(current);
+
+	if (m->in_call)
+		return;
+	/* Refused: then it is the runtime that will see the event. */
+	if (kaus_worker_is_owed(m))
+		kaus_redirect(m, regs);
+	kaus_worker_detach(m);
+}
+
 static enum hrtimer_restart slice_timer(struct hrtimer *timer)
 {
 	struct kaus_cpu *c = container_of(timer, struct kaus_cpu, timer);
 	struct pt_regs *regs = get_irq_regs();
+	bool in_user = regs && user_mode(regs) && regs == task_pt_regs(current);
 	struct kaus_m *m = c->m;
 	u64 now, next;
 
@@ -195,15 +272,24 @@ static enum hrtimer_restart slice_timer(struct hrtimer *timer)
 	if (c != this_cpu_ptr(&kaus_cpus) || !m || m->task != current)
 		return HRTIMER_NORESTART;
 	if (kaus_worker_is_stale(m)) {
-		arm_urn(c);
-		return HRTIMER_NORESTART;
+		if (KAUS_HAS_URN)
+			arm_urn(c);
+		else if (in_user)
+			leave(m);
+		if (KAUS_HAS_URN || in_user)
+			return HRTIMER_NORESTART;
+		hrtimer_set_expires(timer, ktime_add_ns(ktime_get(), RETRY_NS));
+		return HRTIMER_RESTART;
 	}
+	kaus_stat_inc(looks);
 	now = ktime_get_ns();
 	if (look_at(m, now, &next)) {
-		if (regs && user_mode(regs) && regs == task_pt_regs(current))
+		if (in_user)
 			redirect(m, regs, now, &next);
-		else
+		else if (KAUS_HAS_URN)
 			arm_urn(c);
+		else
+			try_again(m, now, &next);
 	}
 	hrtimer_set_expires(timer, ns_to_ktime(next));
 	return HRTIMER_RESTART;
@@ -218,12 +304,12 @@ static void user_return(struct user_return_notifier *urn)
 
 	/* Interrupts are off already but for the benefit of a future kernel. */
 	local_irq_save(flags);
-	disarm_urn(c);
+	unlist_urn(c);
+	kaus_stat_inc(returns);
 	if (!m || m->task != current)
 		goto out;
 	if (kaus_worker_is_stale(m)) {
-		if (!m->in_call)
-			kaus_worker_detach(m);
+		leave(m);
 		goto out;
 	}
 	now = ktime_get_ns();
@@ -232,6 +318,8 @@ static void user_return(struct user_return_notifier *urn)
 		arm_timer(c, now, next);
 	}
 out:
+	if (c->m)
+		list_urn(c);
 	local_irq_restore(flags);
 }
 
@@ -241,10 +329,11 @@ static void poked(void *unused)
 	struct kaus_cpu *c = this_cpu_ptr(&kaus_cpus);
 
 	/*
-	 * The request is free again, but a sender that still saw it busy
-	 * relies on this interrupt: order that against reading events.
+	 * From here on it may be sent again, but a sender that still saw it
+	 * busy relies on this interrupt: order that against reading events.
 	 */
-	smp_mb(); /* pairs with (A) */
+	atomic_xchg(&c->poked, 0); /* a full barrier, pairs with (A) */
+	kaus_stat_inc(pokes);
 	if (c->m)
 		arm_urn(c);
 }
@@ -268,6 +357,7 @@ void kaus_preempt_sched_in(struct kaus_m *m, int cpu)
 	WRITE_ONCE(m->slot->on_cpu, cpu + 1);
 	WRITE_ONCE(m->cpu, cpu);
 	smp_mb(); /* (B) pairs with (A) in kaus_preempt_kick() */
+	list_urn(c);
 	if (kaus_worker_is_stale(m)) {
 		arm_urn(c);
 		goto out;
@@ -310,21 +400,35 @@ void kaus_preempt_clear(struct kaus_m *m)
  */
 void kaus_preempt_poke(struct kaus_m *m)
 {
+	struct kaus_cpu *c;
 	int cpu;
 
 	smp_mb(); /* (A) pairs with (B) in kaus_preempt_sched_in() */
 	cpu = READ_ONCE(m->cpu);
-	/* Busy: an earlier request has yet to be handled and will do. */
-	if (cpu >= 0)
-		smp_call_function_single_async(cpu,
-					       per_cpu_ptr(&kaus_cpus.csd, cpu));
+	if (cpu < 0)
+		return;
+	c = per_cpu_ptr(&kaus_cpus, cpu);
+	/*
+	 * Senders must be kept apart: the kernel looks whether a request is
+	 * busy and then makes it so, and one that is queued twice makes a loop
+	 * of the CPU's list. Who finds it taken is served by the request that
+	 * has yet to be handled. Nobody may lose its CPU with it in hand.
+	 */
+	preempt_disable();
+	if (!atomic_xchg(&c->poked, 1) &&
+	    smp_call_function_single_async(cpu, &c->csd))
+		atomic_set(&c->poked, 0);	/* that CPU is gone */
+	preempt_enable();
 }
 
 static void kick_one(struct kaus_m *m)
 {
 	kaus_shm_set_events(m, KAUS_EV_KICK);
 	kaus_shm_count_shared(&m->slot->nr_kicks);
-	kaus_preempt_poke(m);
+	kaus_stat_inc(kicks);
+	trace_kaus_kick(m);
+	if (kaus_group_may_interrupt(m->group))
+		kaus_preempt_poke(m);
 }
 
 /**
@@ -353,7 +457,73 @@ int kaus_preempt_kick(struct kaus_group *g, struct kaus_kick *kick)
 		}
 		rcu_read_unlock();
 	}
+	/*
+	 * The events are set. A worker that had not seen the shutdown when it
+	 * was read here, will be redirected; for the others nothing is certain.
+	 */
+	if (kaus_group_is_shutdown(g))
+		return -ESHUTDOWN;
 	return all || kick->kicked ? 0 : -ESRCH;
+}
+
+/*
+ * While it is off its CPU in the kernel nothing writes to the registers it left
+ * user mode with. It may come and go meanwhile, and get a signal's frame: then
+ * its count of switches has changed.
+ */
+static int copy_regs(struct kaus_m *m, struct kaus_regs *to)
+{
+	const struct task_struct *task = m->task;
+	const struct pt_regs *regs = task_pt_regs((struct task_struct *)task);
+	unsigned long nr = READ_ONCE(task->nvcsw) + READ_ONCE(task->nivcsw);
+
+	smp_rmb();	/* it has left the CPU since then or is off it now */
+	if (READ_ONCE(m->cpu) >= 0 ||
+	    !(READ_ONCE(m->slot->events) & KAUS_EV_KICK) ||
+	    (long)READ_ONCE(regs->orig_ax) < 0)
+		return -EBUSY;
+	to->sp = READ_ONCE(regs->sp);
+	to->bx = READ_ONCE(regs->bx);
+	to->bp = READ_ONCE(regs->bp);
+	to->r12 = READ_ONCE(regs->r12);
+	to->r13 = READ_ONCE(regs->r13);
+	to->r14 = READ_ONCE(regs->r14);
+	to->r15 = READ_ONCE(regs->r15);
+	smp_rmb();	/* the copy before the second look */
+	if (READ_ONCE(m->cpu) >= 0 ||
+	    nr != READ_ONCE(task->nvcsw) + READ_ONCE(task->nivcsw))
+		return -EBUSY;
+	return 0;
+}
+
+/**
+ * kaus_preempt_regs() - KAUS_IOC_REGS.
+ * @g: The caller's group.
+ * @regs: Arguments and result.
+ *
+ * Return: 0 or an error of KAUS_IOC_REGS.
+ */
+int kaus_preempt_regs(struct kaus_group *g, struct kaus_regs *regs)
+{
+	unsigned long flags;
+	struct kaus_m *m;
+	int err = -ESRCH;
+	u32 i;
+
+	if (regs->worker >= g->nr_workers)
+		return -EINVAL;
+	i = array_index_nospec(regs->worker, g->nr_workers);
+	rcu_read_lock();
+	m = rcu_dereference(g->ms[i]);
+	if (m) {
+		/* A reference keeps the task, but not the stack of a dead one. */
+		raw_spin_lock_irqsave(&m->stack_lock, flags);
+		if (!m->gone)
+			err = copy_regs(m, regs);
+		raw_spin_unlock_irqrestore(&m->stack_lock, flags);
+	}
+	rcu_read_unlock();
+	return err;
 }
 
 /* Bring-up: a timer that a dying CPU left behind may be queued elsewhere. */
@@ -369,7 +539,7 @@ static int offline(unsigned int cpu)
 	struct kaus_cpu *c = per_cpu_ptr(&kaus_cpus, cpu);
 
 	local_irq_disable();
-	disarm_urn(c);
+	unlist_urn(c);
 	local_irq_enable();
 	hrtimer_cancel(&c->timer);
 	return 0;
@@ -383,7 +553,7 @@ int kaus_preempt_init(void)
 	/* At run time: per-CPU data of modules is not relocated. */
 	for_each_possible_cpu(cpu) {
 		c = per_cpu_ptr(&kaus_cpus, cpu);
-		c->urn.on_user_return = user_return;
+		kaus_urn_init(&c->urn, user_return);
 		hrtimer_setup(&c->timer, slice_timer, CLOCK_MONOTONIC,
 			      HRTIMER_MODE_ABS_PINNED_HARD);
 		INIT_CSD(&c->csd, poked, NULL);

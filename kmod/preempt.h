@@ -7,6 +7,7 @@
 
 struct kaus_group;
 struct kaus_kick;
+struct kaus_regs;
 struct kaus_m;
 
 int kaus_preempt_init(void);
@@ -15,5 +16,6 @@ void kaus_preempt_sched_in(struct kaus_m *m, int cpu);
 void kaus_preempt_clear(struct kaus_m *m);
 void kaus_preempt_poke(struct kaus_m *m);
 int kaus_preempt_kick(struct kaus_group *g, struct kaus_kick *kick);
+int kaus_preempt_regs(struct kaus_group *g, struct kaus_regs *regs);
 
 #endif /* _KAUS_PREEMPT_H */

@@ -29,18 +29,20 @@
 #include "redirect.h"
 #include "rseq.h"
 #include "shm.h"
+#include "stats.h"
+#include "trace.h"
 
 /*
- * A system call such as nanosleep() that goes on after a signal: the thread
- * stands at its syscall instruction, and the remaining time is kept per
- * thread, where another goroutine's nanosleep() would overwrite it.
+ * Is this, with restart_syscall() in %rax, a system call such as nanosleep()
+ * that goes on after a signal? Then the thread stands at its syscall
+ * instruction, and the remaining time is kept per thread, where another
+ * goroutine's nanosleep() would overwrite it. Out of line: the buffer would
+ * make the compiler guard the stack of each redirect.
  */
-static bool is_rewound_restart(const struct pt_regs *regs)
+static noinline bool is_at_syscall(const struct pt_regs *regs)
 {
 	u8 insn[2];
 
-	if (regs->ax != __NR_restart_syscall)
-		return false;
 	if (copy_from_user_nofault(insn, (void __user *)regs->ip, sizeof(insn)))
 		return true;
 	return insn[0] == 0x0f && insn[1] == 0x05;
@@ -49,11 +51,11 @@ static bool is_rewound_restart(const struct pt_regs *regs)
 static bool is_stepped(const struct pt_regs *regs)
 {
 	return (regs->flags & X86_EFLAGS_TF) ||
-	       test_thread_flag(TIF_SINGLESTEP) ||
-	       test_thread_flag(TIF_BLOCKSTEP);
+	       (read_thread_flags() & (_TIF_SINGLESTEP | _TIF_BLOCKSTEP));
 }
 
-static bool may_redirect(const struct kaus_m *m, struct pt_regs *regs)
+/* KAUS_REFUSED_NOT if the thread may be redirected. */
+static enum kaus_refused check(const struct kaus_m *m, struct pt_regs *regs)
 {
 	const struct kaus_group *g = m->group;
 	const struct kaus_worker *slot = m->slot;
@@ -61,21 +63,35 @@ static bool may_redirect(const struct kaus_m *m, struct pt_regs *regs)
 	/* The right program, which has not begun to exit or exec. */
 	if (current != m->task || current->mm != g->mm ||
 	    (current->flags & PF_EXITING))
-		return false;
+		return KAUS_REFUSED_PROGRAM;
 	/* In a state in which the trampoline's code can run and return. */
-	if (!user_64bit_mode(regs) || is_stepped(regs) ||
-	    kaus_task_has_shstk(current))
-		return false;
-	if (regs->ip >= TASK_SIZE_MAX ||
-	    (regs->ip >= g->tramp_lo && regs->ip < g->tramp_hi))
-		return false;
+	if (!user_64bit_mode(regs) || kaus_task_has_shstk(current) ||
+	    regs->ip >= TASK_SIZE_MAX)
+		return KAUS_REFUSED_MODE;
+	if (is_stepped(regs))
+		return KAUS_REFUSED_STEP;
+	if (regs->ip >= g->tramp_lo && regs->ip < g->tramp_hi)
+		return KAUS_REFUSED_TRAMP;
 	/* On a goroutine's stack: not in a signal handler or the runtime. */
 	if (regs->sp < READ_ONCE(slot->stack_lo) ||
 	    regs->sp >= READ_ONCE(slot->stack_hi))
-		return false;
-	if (READ_ONCE(slot->defer) || READ_ONCE(slot->busy))
-		return false;
-	return !is_rewound_restart(regs);
+		return KAUS_REFUSED_STACK;
+	if (READ_ONCE(slot->defer))
+		return KAUS_REFUSED_DEFER;
+	if (READ_ONCE(slot->busy))
+		return KAUS_REFUSED_BUSY;
+	if (regs->ax == __NR_restart_syscall && is_at_syscall(regs))
+		return KAUS_REFUSED_RESTART;
+	return KAUS_REFUSED_NOT;
+}
+
+static bool refuse(struct kaus_m *m, struct pt_regs *regs,
+		   enum kaus_refused reason)
+{
+	kaus_shm_count(&m->slot->nr_refused);
+	kaus_stat_inc(refused[reason]);
+	trace_kaus_refuse(m, regs->ip, reason);
+	return false;
 }
 
 /**
@@ -88,17 +104,21 @@ static bool may_redirect(const struct kaus_m *m, struct pt_regs *regs)
  */
 bool kaus_redirect(struct kaus_m *m, struct pt_regs *regs)
 {
+	enum kaus_refused reason = check(m, regs);
 	struct kaus_worker *slot = m->slot;
-	unsigned long ip = regs->ip;
+	unsigned long ip;
 
-	if (!may_redirect(m, regs) || !kaus_rseq_leave(&ip)) {
-		kaus_shm_count(&slot->nr_refused);
-		return false;
-	}
+	if (reason)
+		return refuse(m, regs, reason);
+	ip = kaus_rseq_leave(regs->ip);
+	if (!ip)
+		return refuse(m, regs, KAUS_REFUSED_RSEQ);
 	WRITE_ONCE(slot->saved_ip, ip);
 	barrier();	/* the worker reads on this CPU: program order is enough */
 	WRITE_ONCE(slot->busy, 1);
 	kaus_shm_count(&slot->nr_redirects);
+	kaus_stat_inc(redirects);
+	trace_kaus_redirect(m, ip);
 	regs->ip = m->group->tramp_lo;
 	return true;
 }

@@ -39,35 +39,66 @@ static bool is_valid(const struct rseq_cs *cs)
 	return sig == kaus_task_rseq_sig(current);
 }
 
+/*
+ * The pointer to the descriptor of the section, for each redirect and thus
+ * with nothing but the access. Beyond that copy_from_user_nofault() makes sure
+ * that the page table is the thread's, which it is: user mode was interrupted
+ * or is about to be entered.
+ */
+static bool read_section(const struct rseq __user *rseq, u64 *addr)
+{
+	bool ok = false;
+
+	pagefault_disable();
+	if (!user_read_access_begin(&rseq->rseq_cs, sizeof(rseq->rseq_cs)))
+		goto out;
+	unsafe_get_user(*addr, &rseq->rseq_cs, fault);
+	ok = true;
+fault:
+	user_read_access_end();
+out:
+	pagefault_enable();
+	return ok;
+}
+
+/*
+ * Out of line: most threads are in no section, and only here are things on the
+ * stack that the compiler wants to guard.
+ */
+static noinline unsigned long leave(struct rseq __user *rseq, u64 addr,
+				    unsigned long ip)
+{
+	struct rseq_cs cs;
+
+	if (addr >= TASK_SIZE_MAX ||
+	    copy_from_user_nofault(&cs, (void __user *)addr, sizeof(cs)))
+		return 0;
+	/* The pointer is cleared lazily: the thread may be out already. */
+	if (ip - cs.start_ip >= cs.post_commit_offset)
+		return ip;
+	if (!is_valid(&cs))
+		return 0;
+	addr = 0;
+	if (copy_to_user_nofault(&rseq->rseq_cs, &addr, sizeof(addr)))
+		return 0;
+	return cs.abort_ip;
+}
+
 /**
  * kaus_rseq_leave() - Abort the critical section that current is in, if any.
- * @ip: Where current is; changed to the abort handler.
+ * @ip: Where current is.
  *
- * Return: false if that is impossible now; then nothing has been changed.
+ * Return: Where it has to go on: @ip or the abort handler. 0 if an abort is
+ * impossible now; then nothing has been changed.
  */
-bool kaus_rseq_leave(unsigned long *ip)
+unsigned long kaus_rseq_leave(unsigned long ip)
 {
 	struct rseq __user *rseq = kaus_task_rseq(current);
-	struct rseq_cs cs;
 	u64 addr;
 
 	if (!rseq)
-		return true;
-	if (copy_from_user_nofault(&addr, &rseq->rseq_cs, sizeof(addr)))
-		return false;
-	if (!addr)
-		return true;
-	if (addr >= TASK_SIZE_MAX ||
-	    copy_from_user_nofault(&cs, (void __user *)addr, sizeof(cs)))
-		return false;
-	/* The pointer is cleared lazily: the thread may be out already. */
-	if (*ip - cs.start_ip >= cs.post_commit_offset)
-		return true;
-	if (!is_valid(&cs))
-		return false;
-	addr = 0;
-	if (copy_to_user_nofault(&rseq->rseq_cs, &addr, sizeof(addr)))
-		return false;
-	*ip = cs.abort_ip;
-	return true;
+		return ip;
+	if (!read_section(rseq, &addr))
+		return 0;
+	return addr ? leave(rseq, addr, ip) : ip;
 }

@@ -7,6 +7,6 @@
 
 #include <linux/types.h>
 
-bool kaus_rseq_leave(unsigned long *ip);
+unsigned long kaus_rseq_leave(unsigned long ip);
 
 #endif /* _KAUS_RSEQ_H */

@@ -72,13 +72,11 @@ static inline struct kaus_p *kaus_shm_p(struct kaus_group *g, u32 index)
 	return &g->ps[array_index_nospec(index, g->nr_procs)];
 }
 
-/*
- * The P that @m carries, with its owner word, or NULL. The worker's slot says
- * which it is, and the owner word whether that is true.
- */
-static inline struct kaus_p *kaus_shm_carried(struct kaus_m *m, u64 *word)
+/* The P at @index, with its owner word, if that says that @m runs it. */
+static inline struct kaus_p *kaus_shm_owned(const struct kaus_m *m, u32 index,
+					    u64 *word)
 {
-	struct kaus_p *p = kaus_shm_p(m->group, READ_ONCE(m->slot->proc));
+	struct kaus_p *p = kaus_shm_p(m->group, index);
 
 	if (!p)
 		return NULL;
@@ -89,14 +87,28 @@ static inline struct kaus_p *kaus_shm_carried(struct kaus_m *m, u64 *word)
 	return p;
 }
 
-/* Does a goroutine wait in a queue that @p would serve? */
-static inline bool kaus_shm_has_queued(const struct kaus_p *p)
+/*
+ * The P that @m carries, with its owner word, or NULL. The worker's slot says
+ * which it is, and the owner word whether that is true.
+ */
+static inline struct kaus_p *kaus_shm_carried(const struct kaus_m *m, u64 *word)
+{
+	return kaus_shm_owned(m, READ_ONCE(m->slot->proc), word);
+}
+
+/* Does a goroutine wait in the queue of @p itself? */
+static inline bool kaus_shm_has_own(const struct kaus_p *p)
 {
 	const struct kaus_proc *slot = p->slot;
 
 	return READ_ONCE(slot->runq_tail) != READ_ONCE(slot->runq_head) ||
-	       READ_ONCE(slot->runnext) ||
-	       READ_ONCE(p->group->hdr->nr_global);
+	       READ_ONCE(slot->runnext);
+}
+
+/* Does a goroutine wait in a queue that @p would serve? */
+static inline bool kaus_shm_has_queued(const struct kaus_p *p)
+{
+	return kaus_shm_has_own(p) || READ_ONCE(p->group->hdr->nr_global);
 }
 
 /* When the earliest timer of @p is due; U64_MAX without one. */

@@ -82,12 +82,6 @@ static void reap_queue(struct irq_work *work)
 
 static struct irq_work reap_irq_work = IRQ_WORK_INIT_HARD(reap_queue);
 
-/* Must @m not be a worker any longer? Called by the thread itself. */
-bool kaus_worker_is_stale(const struct kaus_m *m)
-{
-	return kaus_group_is_shutdown(m->group) || current->mm != m->group->mm;
-}
-
 /**
  * kaus_worker_detach() - The calling thread stops being a worker.
  * @m: Its worker. May be freed as soon as preemption is possible.
@@ -97,19 +91,51 @@ bool kaus_worker_is_stale(const struct kaus_m *m)
  */
 void kaus_worker_detach(struct kaus_m *m)
 {
+	unsigned long flags;
+
 	kaus_preempt_clear(m);
 	hlist_del_rcu(&m->pn.link);
+	raw_spin_lock_irqsave(&m->stack_lock, flags);
 	/* After the last access to the slot: it may be taken from here on. */
 	smp_store_release(&m->gone, true);
+	raw_spin_unlock_irqrestore(&m->stack_lock, flags);
 	llist_add(&m->reap, &reap_list);
 	irq_work_queue(&reap_irq_work);
+}
+
+/**
+ * kaus_worker_nudge() - Make a worker that sleeps look at its state.
+ * @m: The worker. Its group has been shut down.
+ *
+ * A wake-up for nothing, which every sleep has to expect: it looks whether what
+ * it waits for has come, and sleeps on. On the way sched_in sees the shutdown.
+ * sched_out sees it if the state was not yet that of a sleeper: there is a full
+ * barrier between the setting of the flag and this look (in the poke), and in
+ * schedule() between the setting of the state and sched_out.
+ *
+ * Context: RCU read side.
+ */
+void kaus_worker_nudge(struct kaus_m *m)
+{
+	unsigned int state = READ_ONCE(m->task->__state);
+
+	if (!READ_ONCE(m->gone) &&
+	    (state & ~TASK_FREEZABLE) == TASK_INTERRUPTIBLE)
+		wake_up_process(m->task);
+}
+
+/* Must the thread stop being a worker at this context switch? */
+static bool must_go(const struct kaus_m *m)
+{
+	return kaus_worker_is_stale(m) && !m->in_call &&
+	       !kaus_worker_is_owed(m);
 }
 
 static void sched_in(struct preempt_notifier *pn, int cpu)
 {
 	struct kaus_m *m = container_of(pn, struct kaus_m, pn);
 
-	if (kaus_worker_is_stale(m) && !m->in_call) {
+	if (must_go(m)) {
 		kaus_worker_detach(m);
 		return;
 	}
@@ -141,7 +167,7 @@ static void sched_out(struct preempt_notifier *pn, struct task_struct *next)
 	struct kaus_m *m = container_of(pn, struct kaus_m, pn);
 	unsigned int state = READ_ONCE(current->__state);
 
-	if (state == TASK_DEAD || (kaus_worker_is_stale(m) && !m->in_call)) {
+	if (state == TASK_DEAD || must_go(m)) {
 		kaus_handoff_sleep(m);
 		kaus_worker_detach(m);
 		return;
@@ -210,7 +236,7 @@ static int insert(struct kaus_group *g, struct kaus_m *m)
 		if (old)
 			kaus_park_forget_locked(old);
 		rcu_assign_pointer(g->ms[m->index], m);
-		g->ms_end = max(g->ms_end, m->index + 1);
+		WRITE_ONCE(g->ms_end, max(g->ms_end, m->index + 1));
 	}
 	raw_spin_unlock_irqrestore(&g->lock, flags);
 	return err;
@@ -247,6 +273,7 @@ int kaus_worker_register(struct kaus_group *g, u32 index)
 	m->task = current;
 	m->index = index;
 	m->cpu = -1;
+	raw_spin_lock_init(&m->stack_lock);
 	kaus_park_init(m);
 	err = insert(g, m);
 	if (err) {

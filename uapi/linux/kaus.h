@@ -42,10 +42,36 @@
  * Protocol 2, hand-off. A worker that goes to sleep inside the kernel with
  * .defer zero and P RUNNING(worker) leaves the P SLEEPING(worker). If the P
  * has someone waiting, the module gives it to a worker that sits in
- * KAUS_IOC_PARK with KAUS_PARK_POOL, P becoming RUNNING(that worker). When the
- * sleeper wakes and nobody has taken the P, the module turns it back to
- * RUNNING(worker); else the worker is redirected with KAUS_EV_LOST.
+ * KAUS_IOC_PARK with KAUS_PARK_POOL (or to kaus_header.next_worker), P becoming
+ * RUNNING(that worker). When the sleeper wakes and nobody has taken the P, the
+ * module turns it back to RUNNING(worker); else the worker is redirected with
+ * KAUS_EV_LOST.
  * A runtime takes a SLEEPING P by the same compare-and-swap.
+ *
+ * Protocol 3, drain (ABI 1.1, KAUS_FEAT_DRAIN). The administrator may end all
+ * groups, to unload the module: each gets .shutdown = KAUS_SHUTDOWN_DRAIN,
+ * parked workers return -ESHUTDOWN, as does every later ioctl, and threads
+ * stop being workers. Those that sleep in some system call are made to look,
+ * as by a spurious wake-up, and go on sleeping. No owner word is touched: a P
+ * stays RUNNING(w) with the worker it was given to, even if that one has not
+ * fetched it yet, and SLEEPING(w) until the runtime takes it or w itself does.
+ * A worker with KAUS_EV_KICK pending is still redirected before it returns to
+ * user mode (with KAUS_FEAT_REGS), unless the descriptor is closed first. The
+ * runtime goes on without the module and closes the descriptor, which is what
+ * the module waits for; when the device is there again it may set up a new
+ * group on the same region with KAUS_SETUP_REUSE.
+ *
+ * Protocol 4, page return (ABI 1.2, KAUS_FEAT_PAGES). The runtime keeps in
+ * .returnable how many pages of its heap it could give back. When the kernel
+ * reclaims memory from all processes, the module adds this group's share of
+ * what is to be freed to .wanted, says why in .wanted_why, and wakes a service
+ * worker, as if a P had found the pool empty. Which pages go, and when, is the
+ * runtime's business: it takes both words (RMW, to 0) and calls madvise(). To
+ * claim too much does not help it: the claim is clamped to the resident size
+ * of the process, and nothing counts as freed until it is. There is one
+ * wake-up per interval at most (a parameter of the module); what is wanted
+ * meanwhile adds up. The module does not hear of a memory cgroup that is at
+ * its limit; memory.events and memory.pressure tell of that.
  */
 #ifndef _UAPI_LINUX_KAUS_H
 #define _UAPI_LINUX_KAUS_H
@@ -58,7 +84,7 @@
  * (struct members at the end, feature bits, ioctls).
  */
 #define KAUS_ABI_MAJOR		1
-#define KAUS_ABI_MINOR		0
+#define KAUS_ABI_MINOR		2
 
 /* "No such index" where a __u32 names a proc or a worker. */
 #define KAUS_NONE		0xffffffffU
@@ -106,6 +132,14 @@
 #define KAUS_EV_LOST		(1U << 1)	/* woke up without its P */
 #define KAUS_EV_KICK		(1U << 2)	/* KAUS_IOC_KICK */
 
+/* kaus_header.shutdown: why the group ended */
+#define KAUS_SHUTDOWN_CLOSED	1
+#define KAUS_SHUTDOWN_DRAIN	2
+
+/* kaus_header.wanted_why: who reclaims memory */
+#define KAUS_WANTED_DIRECT	(1U << 0)	/* a task that waits for it */
+#define KAUS_WANTED_KSWAPD	(1U << 1)	/* the kernel, ahead of need */
+
 /* Limits of the layout; KAUS_IOC_INFO tells those in force. */
 #define KAUS_MAX_PROCS		1024
 #define KAUS_MAX_WORKERS	65536
@@ -122,28 +156,56 @@
  *	default. Plain.
  * @handoff_delay_ns: How long a worker must have slept before its P is given
  *	away; 0 is at once. Runtime writes, module reads and clamps to 10 ms.
- * @shutdown: Set to 1 by the module when the group ends (the descriptor was
- *	closed by its process); every later ioctl fails with -ESHUTDOWN.
- *	Module writes once, runtime reads.
+ * @shutdown: Set by the module when the group ends, to KAUS_SHUTDOWN_CLOSED
+ *	(the descriptor was closed by its process) or KAUS_SHUTDOWN_DRAIN;
+ *	every later ioctl fails with -ESHUTDOWN. Module writes once, runtime
+ *	reads.
  * @sleeping: Bit i is set while P i may be SLEEPING: the module sets it after
  *	it wrote SLEEPING and clears it when the worker wakes; a runtime that
  *	takes the P clears it. A hint that saves scanning; RMW by both.
+ * @next_worker: Index + 1 of the only worker that can go on with the first of
+ *	the @nr_global goroutines, or 0. If it is parked, neither in a pool
+ *	nor as a service worker, a P that is handed off with nothing in its
+ *	own queue goes there. Runtime writes, module reads; plain, a hint: the
+ *	worker must cope with a P that comes too late.
+ * @pad: Zero.
+ * @returnable: Pages of 4096 bytes that the runtime could give back. Runtime
+ *	writes, module reads and clamps; plain. ABI 1.2: before, reserved.
+ * @wanted: Pages that the kernel would like to have of these, since it was
+ *	taken last; never more than were returnable then. Module adds (RMW),
+ *	runtime takes (RMW). ABI 1.2.
+ * @wanted_why: KAUS_WANTED_*. Module sets bits (RMW), runtime takes them all
+ *	(RMW). ABI 1.2.
+ * @pad1: Zero.
  * @reserved0: Must be zero at KAUS_IOC_SETUP; later ignored.
  * @reserved1: As @reserved0.
  * @reserved2: As @reserved0.
+ * @reserved3: As @reserved0.
+ * @reserved4: As @reserved0.
  */
 struct kaus_header {
 	__u32 stop;
 	__u32 nr_global;
 	__u64 slice_ns;
 	__u64 handoff_delay_ns;
-	__u64 reserved0[13];
+	__u32 next_worker;
+	__u32 pad;
+	__u64 reserved0[12];
 
 	__u32 shutdown;
 	__u32 reserved1[31];
 
 	__u64 sleeping[KAUS_MAX_PROCS / 64];
-	__u64 reserved2[464];
+
+	__u64 returnable;
+	__u64 reserved3[15];
+
+	__u64 wanted;
+	__u32 wanted_why;
+	__u32 pad1;
+	__u64 reserved4[14];
+
+	__u64 reserved2[432];
 };
 
 /**
@@ -261,6 +323,12 @@ struct kaus_worker {
 #define KAUS_FEAT_PREEMPT	(1ULL << 0)	/* redirect from the timer */
 #define KAUS_FEAT_KICK		(1ULL << 1)	/* redirect of another CPU */
 #define KAUS_FEAT_HANDOFF	(1ULL << 2)	/* P given away on sleep */
+#define KAUS_FEAT_DRAIN		(1ULL << 3)	/* protocol 3; ABI 1.1 */
+#define KAUS_FEAT_REGS		(1ULL << 4)	/* registers of a sleeper; 1.1 */
+#define KAUS_FEAT_PAGES		(1ULL << 5)	/* protocol 4; ABI 1.2 */
+
+/* kaus_setup.flags */
+#define KAUS_SETUP_REUSE	(1U << 0)	/* needs KAUS_FEAT_DRAIN */
 
 /**
  * struct kaus_info - KAUS_IOC_INFO: what this module can do.
@@ -291,10 +359,15 @@ struct kaus_info {
 /**
  * struct kaus_setup - KAUS_IOC_SETUP: make the group.
  * @size: sizeof(struct kaus_setup).
- * @flags: Must be 0.
+ * @flags: 0, or KAUS_SETUP_REUSE: the region was that of an earlier group. Then
+ *	what the runtime and the module write may have any value, and the
+ *	module clears @shutdown, @on_cpu, @wanted and @wanted_why; only what
+ *	is reserved must be zero. To a module without KAUS_FEAT_PAGES that is
+ *	@returnable and what it has @wanted, too.
  * @addr: Start of the region; page-aligned, writable, all of it zero but for
  *	the fields the runtime may already have set (slice_ns,
- *	handoff_delay_ns, kaus_proc.cpu, kaus_worker.proc).
+ *	handoff_delay_ns, kaus_proc.cpu, kaus_worker.proc, and returnable
+ *	with KAUS_FEAT_PAGES).
  * @len: Its length; exactly KAUS_REGION_SIZE(@nr_procs, @nr_workers).
  * @nr_procs: 1 to max_procs.
  * @nr_workers: 1 to max_workers.
@@ -303,8 +376,9 @@ struct kaus_info {
  *
  * The memory counts against RLIMIT_MEMLOCK while the group lives.
  *
- * Errors: -EBUSY already set up; -EINVAL for a wrong address, length, count
- * or trampoline (both addresses in user space, lo < hi); -EFAULT memory not
+ * Errors: -EBUSY already set up; -ENODEV the module is being drained; -EUSERS
+ * the user has as many groups as one may have; -EINVAL for a wrong address,
+ * length, count or trampoline (both addresses in user space, lo < hi); -EFAULT memory not
  * there or not writable; -EOPNOTSUPP memory of a kind that cannot be pinned
  * for long (a file mapping) or a caller with a user shadow stack or in 32-bit
  * mode; -ENOMEM; -EMFILE RLIMIT_MEMLOCK would be exceeded.
@@ -436,13 +510,52 @@ struct kaus_handoff {
  *
  * Sets KAUS_EV_KICK and interrupts the CPUs they run on. Does not wait; a
  * worker that sleeps is not woken and finds the event when it returns to user
- * mode. Errors: -ESRCH no thread on that slot; -EINVAL index out of range.
+ * mode. Beyond the administrator's limit of kicks per second no CPU is
+ * interrupted, and who runs finds the event at its next slice check. Errors:
+ * -ESRCH no thread on that slot; -EINVAL index out of range.
  */
 struct kaus_kick {
 	__u32 size;
 	__u32 flags;
 	__u32 worker;
 	__u32 kicked;
+};
+
+/**
+ * struct kaus_regs - KAUS_IOC_REGS: registers of a worker that sleeps.
+ * @size: sizeof(struct kaus_regs).
+ * @flags: Must be 0.
+ * @worker: Its index.
+ * @pad: Must be 0.
+ * @sp: Out: its user stack pointer.
+ * @bx: Out: as it was when the worker made the system call it sleeps in.
+ * @bp: Out: as @bx.
+ * @r12: Out: as @bx.
+ * @r13: Out: as @bx.
+ * @r14: Out: as @bx.
+ * @r15: Out: as @bx.
+ *
+ * For a worker that is off its CPU in a system call and has KAUS_EV_KICK
+ * pending, which sees to it that it does not go on from there before it is
+ * redirected: what is reported stays true until then. Other registers are dead
+ * in a system call that a function makes. Errors: -EBUSY it is not so: it runs,
+ * or it was interrupted, or has no such event; -ESRCH no thread on that slot;
+ * -EINVAL index out of range; -EOPNOTSUPP no KAUS_FEAT_REGS: the kernel has no
+ * user-return notifiers, and a thread that was kicked in its sleep, or has lost
+ * its P there, runs for some time before it is redirected.
+ */
+struct kaus_regs {
+	__u32 size;
+	__u32 flags;
+	__u32 worker;
+	__u32 pad;
+	__u64 sp;
+	__u64 bx;
+	__u64 bp;
+	__u64 r12;
+	__u64 r13;
+	__u64 r14;
+	__u64 r15;
 };
 
 #define KAUS_IOC_INFO		_IO(KAUS_IOC_TYPE, 0x00) /* struct kaus_info */
@@ -453,6 +566,7 @@ struct kaus_kick {
 #define KAUS_IOC_WAKE		_IO(KAUS_IOC_TYPE, 0x05) /* struct kaus_wake */
 #define KAUS_IOC_HANDOFF	_IO(KAUS_IOC_TYPE, 0x06) /* struct kaus_handoff */
 #define KAUS_IOC_KICK		_IO(KAUS_IOC_TYPE, 0x07) /* struct kaus_kick */
+#define KAUS_IOC_REGS		_IO(KAUS_IOC_TYPE, 0x08) /* struct kaus_regs */
 
 #if defined(__cplusplus)
 #define __KAUS_ASSERT(expr, msg) static_assert(expr, msg)
@@ -469,5 +583,6 @@ __KAUS_ASSERT(sizeof(struct kaus_park) == 32, "kaus_park");
 __KAUS_ASSERT(sizeof(struct kaus_wake) == 24, "kaus_wake");
 __KAUS_ASSERT(sizeof(struct kaus_handoff) == 48, "kaus_handoff");
 __KAUS_ASSERT(sizeof(struct kaus_kick) == 16, "kaus_kick");
+__KAUS_ASSERT(sizeof(struct kaus_regs) == 72, "kaus_regs");
 
 #endif /* _UAPI_LINUX_KAUS_H */
