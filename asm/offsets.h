@@ -10,7 +10,8 @@
 #define M_SLOT		0
 #define M_XSAVE		8
 #define M_XSAVE_KIND	16
-#define M_G0_SP		24
+#define M_TOLD		24
+#define M_G0_SP		32
 
 /* m.xsave_kind: which instruction saves the extended state. */
 #define XSAVE_FX	0
@@ -26,5 +27,8 @@
  * zone, return address, flags and 15 registers, rounded up.
  */
 #define TRAMP_FRAME	512
+
+/* So many stores of an M are told before they are looked at. */
+#define TOLD_MAX	255
 
 #endif /* KAUS_ASM_OFFSETS_H */

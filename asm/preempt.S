@@ -15,7 +15,8 @@
  * rsp, so the return address lies at CFA - 136.
  *
  * The extended state goes to a buffer of the M, not to the goroutine's stack:
- * a goroutine stopped here keeps its M until it goes on.
+ * a goroutine stopped here keeps its M until it goes on, unless it was in a
+ * function that is marked preemptible. Then C copies the state to the stack.
  */
 #include "kaus_asm.h"
 #include "offsets.h"
@@ -89,12 +90,14 @@ FUNC_START(kr_tramp)
 .Lsaved:
 	/* C code runs on the M's own stack, below where its loop left it. */
 	movq	M_G0_SP(%rbx), %rsp
+	addq	$-128, %rsp			/* the loop's red zone, if any */
 	andq	$-16, %rsp
 	movq	%rbx, %rdi
 	movq	%rbp, %rsi
 	call	kr_preempt_upcall
 
 	movq	M_XSAVE(%rbx), %rdi
+.Lrestore:
 	movl	$-1, %eax
 	movl	$-1, %edx
 	cmpl	$XSAVE_FX, M_XSAVE_KIND(%rbx)
@@ -104,6 +107,7 @@ FUNC_START(kr_tramp)
 .Lrestore_fx:
 	fxrstor64 (%rdi)
 .Lrestored:
+	.cfi_remember_state
 	movq	M_SLOT(%rbx), %rax
 	movq	%rbp, %rsp
 	.cfi_def_cfa rsp, 264
@@ -127,6 +131,23 @@ FUNC_START(kr_tramp)
 	popfq
 	.cfi_adjust_cfa_offset -8
 	ret	$128				/* pops rip and the red zone */
+	.cfi_restore_state
+
+	/* For unwinders, which look one byte before the address below. */
+	nop
+	/*
+	 * A preemptible function goes on (preempt.c), on any M, by the jump of
+	 * kr_swap(): rsp points to the copy of the extended state on the
+	 * goroutine's stack, rbp to the frame. Preemption is off on that M.
+	 */
+	.globl	kr_tramp_resume
+	.hidden	kr_tramp_resume
+kr_tramp_resume:
+	endbr64
+	call	kr_preempt_resumed
+	movq	%rax, %rbx
+	movq	%rsp, %rdi
+	jmp	.Lrestore
 	.cfi_endproc
 	.globl	kr_tramp_end
 	.hidden	kr_tramp_end

@@ -50,12 +50,16 @@ for series in 6.1 6.12; do
 	tap_empty "$series: nothing is left" < <(find "$t/modules/$kver" -name 'kaus.ko*')
 done
 
-# A kernel without the preempt notifiers is refused in one line.
+# A kernel without preempt notifiers or exact timers is refused in one line.
 mkdir -p "$t/kernel/include/config"
 touch "$t/kernel/Makefile"
-echo CONFIG_HIGH_RES_TIMERS=y >"$t/kernel/include/config/auto.conf"
-tap_check "a kernel without CONFIG_PREEMPT_NOTIFIERS is refused" sh -c "
-	! make -s module KDIR='$t/kernel' 2>'$t/err' &&
-	cat '$t/err' && [ \$(grep -c ^kaus: '$t/err') = 1 ] &&
-	grep -q CONFIG_PREEMPT_NOTIFIERS '$t/err'"
+for c in CONFIG_PREEMPT_NOTIFIERS CONFIG_HIGH_RES_TIMERS; do
+	for o in CONFIG_HIGH_RES_TIMERS CONFIG_PREEMPT_NOTIFIERS; do
+		[ $o = $c ] || echo $o=y
+	done >"$t/kernel/include/config/auto.conf"
+	tap_check "a kernel without $c is refused" sh -c "
+		! make -s module KDIR='$t/kernel' 2>'$t/err' &&
+		cat '$t/err' && [ \$(grep -c ^kaus: '$t/err') = 1 ] &&
+		grep -q $c '$t/err'"
+done
 tap_end

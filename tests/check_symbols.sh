@@ -21,8 +21,12 @@ if [ ! -f "$allow" ]; then
 	exit 0
 fi
 if [ $# = 0 ]; then
-	set -- "$top"/build/kmod/*/kaus.ko
-	[ -e "$1" ] || { echo "1..0 # SKIP no module is built"; exit 0; }
+	# A debug kernel's module also calls what watches it.
+	set --
+	for ko in "$top"/build/kmod/*/kaus.ko; do
+		case $ko in *-kaus-*) ;; *) [ ! -e "$ko" ] || set -- "$@" "$ko" ;; esac
+	done
+	[ $# != 0 ] || { echo "1..0 # SKIP no module is built"; exit 0; }
 fi
 echo "1..$(($# + 1))"
 tmp=$(mktemp)

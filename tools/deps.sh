@@ -10,6 +10,7 @@
 #	vm		QEMU, busybox, gdb, the images of these kernels
 #	run		data for the demonstration
 #	kselftest	the kernel source the harness and checkpatch are taken from
+#	debug		what tools/debug-kernel.sh builds kernels from and with
 #	style, dkms, bench
 #
 # Costs nothing where all is there. A kernel image that no other package needs
@@ -26,7 +27,7 @@ for group; do
 	case $group in
 	build)
 		want+=(gcc g++ libc6-dev make binutils pkg-config liburcu-dev
-			libpcre2-dev libsqlite3-dev)
+			liburing-dev libpcre2-dev libsqlite3-dev)
 		;;
 	kmod)
 		want+=(make gcc)
@@ -37,13 +38,17 @@ for group; do
 		images=1
 		;;
 	run) want+=(wamerican bible-kjv) ;;
-	kselftest) want+=(linux-source-6.12 xz-utils perl) ;;
+	kselftest) want+=(linux-source-6.12 xz-utils perl rsync) ;;
 	style)
-		want+=(sparse clang clang-format codespell mandoc g++ git
-			linux-source-6.12 xz-utils perl)
+		want+=(w3m sparse clang clang-format codespell coccinelle mandoc g++ git spin
+			linux-source-6.12 xz-utils perl rsync)
+		;;
+	debug)
+		want+=(linux-source-6.12 xz-utils make gcc bc bison flex kmod
+			libelf-dev perl)
 		;;
 	dkms) want+=(dkms kmod) ;;
-	bench) want+=(golang-go) ;;
+	bench) want+=(golang-go libgc-dev libgc-dev libmimalloc-dev libjemalloc-dev) ;;
 	*) echo "deps.sh: no group $group" >&2; exit 2 ;;
 	esac
 done

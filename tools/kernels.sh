@@ -5,10 +5,11 @@
 #
 #	tools/kernels.sh 6.1|6.12|6.12-rt	prints: VERSION VMLINUZ MODULES_DIR
 #	tools/kernels.sh --version SERIES	prints: VERSION (headers suffice)
+#	tools/kernels.sh --build SERIES		prints: what to build modules against
 #
 # An image is looked for where packages install it and in build/kernels, where
 # tools/deps.sh unpacks it: installing a kernel would change what the machine
-# boots next time.
+# boots next time. debug-* are made by tools/debug-kernel.sh and have no modules.
 set -eu
 top=$(cd "$(dirname "$0")/.." && pwd)
 cache=$top/build/kernels
@@ -30,18 +31,37 @@ versions() {
 	done | sort -rV
 }
 
-only_version=
-if [ "${1-}" = --version ]; then
-	only_version=1
+only=
+case ${1-} in
+--*)
+	only=${1#--}
 	shift
-fi
-series=${1:?usage: kernels.sh [--version] 6.1|6.12|6.12-rt}
+	;;
+esac
+series=${1:?usage: kernels.sh [--version|--build] 6.1|6.12|6.12-rt|debug-NAME}
+
+case $series in
+debug-*)
+	dir=$top/build/debug/$series
+	if ! [ -e "$dir/.kaus-key" ]; then
+		echo "kernels.sh: no $series here (tools/debug-kernel.sh $series)" >&2
+		exit 1
+	fi
+	v=$(cat "$dir/include/config/kernel.release")
+	case $only in
+	version) echo "$v" ;;
+	build) echo "$dir" ;;
+	*) echo "$v $dir/arch/x86/boot/bzImage" ;;
+	esac
+	exit 0
+	;;
+esac
 
 for v in $(versions "$series"); do
-	if [ "$only_version" ]; then
-		echo "$v"
-		exit 0
-	fi
+	case $only in
+	version) echo "$v"; exit 0 ;;
+	build) echo "/usr/src/linux-headers-$v"; exit 0 ;;
+	esac
 	for root in "" "$cache/$v"; do
 		if [ -r "$root/boot/vmlinuz-$v" ] && [ -d "$root/lib/modules/$v/kernel" ]; then
 			echo "$v $root/boot/vmlinuz-$v $root/lib/modules/$v"

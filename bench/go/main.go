@@ -6,6 +6,8 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"runtime"
 	"sort"
@@ -21,10 +23,20 @@ var benches = map[string]func(){
 	"buffered_8_8": func() { buffered("buffered_8_8", 8) },
 	"channel":      channel,
 	"handoff":      handoff,
+	"mutex_1":      func() { contend("mutex_1", 1) },
+	"mutex_8":      func() { contend("mutex_8", 8) },
+	"net_1":        func() { netEcho("net_1", 1) },
+	"net_64":       func() { netEcho("net_64", 64) },
+	"parked":       parked,
 	"ring":         ring,
+	"select_4":     selectFour,
+	"sieve":        sieve,
+	"skynet":       skynet,
+	"sleepers":     sleepers,
 	"spawn_batch":  spawnBatch,
 	"spawn_join":   spawnJoin,
 	"timer":        timer,
+	"timers":       timers,
 	"yield_1000":   func() { yieldAmong("yield_1000", 1000, 4000000) },
 	"yield_2":      func() { yieldAmong("yield_2", 2, 4000000) },
 }
@@ -143,6 +155,68 @@ func buffered(metric string, side int) {
 	reportPer(metric, time.Since(start), each*side)
 }
 
+func contend(metric string, nrGs int) {
+	var mu sync.Mutex
+	var ended sync.WaitGroup
+	total := 0
+	each := count(32000000 / nrGs)
+	start := time.Now()
+	ended.Add(nrGs)
+	for i := 0; i < nrGs; i++ {
+		go func() {
+			for n := 0; n < each; n++ {
+				mu.Lock()
+				total++
+				mu.Unlock()
+			}
+			ended.Done()
+		}()
+	}
+	ended.Wait()
+	if total != nrGs*each {
+		panic(metric)
+	}
+	reportPer(metric, time.Since(start), total)
+}
+
+func rssBytes() float64 {
+	var pages, resident int
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	fmt.Sscan(string(text), &pages, &resident)
+	return float64(resident) * float64(os.Getpagesize())
+}
+
+func parked() {
+	var ended sync.WaitGroup
+	ch := make(chan uint64)
+	nr := count(1000000)
+	before := rssBytes()
+	start := time.Now()
+	ended.Add(nr)
+	var begun int64
+	for i := 0; i < nr; i++ {
+		go func() {
+			atomic.AddInt64(&begun, 1)
+			<-ch
+			ended.Done()
+		}()
+	}
+	for atomic.LoadInt64(&begun) < int64(nr) {
+		runtime.Gosched()
+	}
+	reportPer("parked_create", time.Since(start), nr)
+	report("parked_rss", (rssBytes()-before)/float64(nr), "B")
+	start = time.Now()
+	close(ch)
+	ended.Wait()
+	reportPer("parked_end", time.Since(start), nr)
+	time.Sleep(2 * time.Second)
+	report("parked_after", rssBytes()/1e6, "MB")
+}
+
 func ring() {
 	const nr = 100
 	var wg sync.WaitGroup
@@ -170,6 +244,121 @@ func ring() {
 	reportPer("ring", time.Since(start), laps*nr)
 }
 
+func sieve() {
+	nr := count(5000)
+	start := time.Now()
+	ch := make(chan uint64)
+	go func(to chan<- uint64) {
+		for i := uint64(2); ; i++ {
+			to <- i
+		}
+	}(ch)
+	for i := 0; i < nr; i++ {
+		prime := <-ch
+		next := make(chan uint64)
+		go func(from <-chan uint64, to chan<- uint64) {
+			for {
+				if i := <-from; i%prime != 0 {
+					to <- i
+				}
+			}
+		}(ch, next)
+		ch = next
+	}
+	report("sieve", float64(time.Since(start).Nanoseconds())/1e6, "ms")
+}
+
+const fanOut = 10
+
+func skynetNode(up chan<- uint64, number, size uint64) {
+	if size == 1 {
+		up <- number
+		return
+	}
+	ch := make(chan uint64)
+	for i := uint64(0); i < fanOut; i++ {
+		go skynetNode(ch, number+i*(size/fanOut), size/fanOut)
+	}
+	sum := uint64(0)
+	for i := 0; i < fanOut; i++ {
+		sum += <-ch
+	}
+	up <- sum
+}
+
+func skynet() {
+	leaves := uint64(10)
+	for leaves < uint64(count(1000000)) {
+		leaves *= fanOut
+	}
+	ch := make(chan uint64)
+	start := time.Now()
+	go skynetNode(ch, 0, leaves)
+	if sum := <-ch; sum != leaves*(leaves-1)/2 {
+		fmt.Fprintln(os.Stderr, "bench: skynet: wrong sum", sum)
+		os.Exit(1)
+	}
+	report("skynet", float64(time.Since(start).Nanoseconds())/1e6, "ms")
+}
+
+func echo(conn net.Conn) {
+	var buf [64]byte
+	for {
+		n, err := conn.Read(buf[:])
+		if err != nil {
+			conn.Close()
+			return
+		}
+		if _, err = conn.Write(buf[:n]); err != nil {
+			panic(err)
+		}
+	}
+}
+
+func netEcho(metric string, nrConns int) {
+	var wg sync.WaitGroup
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go echo(conn)
+		}
+	}()
+	each := count(200000 / nrConns)
+	conns := make([]net.Conn, nrConns)
+	for i := range conns {
+		if conns[i], err = net.Dial("tcp4", listener.Addr().String()); err != nil {
+			panic(err)
+		}
+	}
+	wg.Add(nrConns)
+	start := time.Now()
+	for _, conn := range conns {
+		go func(conn net.Conn) {
+			var buf [64]byte
+			for i := 0; i < each; i++ {
+				if _, err := conn.Write(buf[:]); err != nil {
+					panic(err)
+				}
+				if _, err := io.ReadFull(conn, buf[:]); err != nil {
+					panic(err)
+				}
+			}
+			conn.Close()
+			wg.Done()
+		}(conn)
+	}
+	wg.Wait()
+	reportPer(metric, time.Since(start), each*nrConns)
+	listener.Close()
+}
+
 func timer() {
 	const sleep = time.Millisecond
 	for i := 0; i < runtime.GOMAXPROCS(0); i++ {
@@ -185,6 +374,83 @@ func timer() {
 		late[i] = time.Since(start) - sleep
 	}
 	reportPercentiles("timer_late", late)
+}
+
+func selectFour() {
+	var chans [4]chan int
+	for i := range chans {
+		chans[i] = make(chan int)
+	}
+	nr := count(1000000)
+	start := time.Now()
+	go func() {
+		for i := 0; i < nr; i++ {
+			chans[i%4] <- i
+		}
+	}()
+	for i := 0; i < nr; i++ {
+		select {
+		case <-chans[0]:
+		case <-chans[1]:
+		case <-chans[2]:
+		case <-chans[3]:
+		}
+	}
+	reportPer("select_4", time.Since(start), nr)
+}
+
+func sleepNs(i int) time.Duration {
+	return time.Duration(uint64(i) * 2654435761 % 1000000000)
+}
+
+func sleepers() {
+	const rounds = 2
+	var wg sync.WaitGroup
+	nr := count(10000)
+	late := make([]time.Duration, nr*rounds)
+	wg.Add(nr)
+	for i := 0; i < nr; i++ {
+		go func(i int) {
+			for r := i * rounds; r < (i+1)*rounds; r++ {
+				d := sleepNs(r)
+				start := time.Now()
+				time.Sleep(d)
+				late[r] = time.Since(start) - d
+			}
+			wg.Done()
+		}(i)
+	}
+	wg.Wait()
+	reportPercentiles("sleepers_late", late)
+}
+
+func cpuMs() float64 {
+	var ru syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &ru)
+	return float64(ru.Utime.Nano()+ru.Stime.Nano()) / 1e6
+}
+
+func timers() {
+	var wg sync.WaitGroup
+	nr := count(1000000)
+	late := make([]time.Duration, nr)
+	wg.Add(nr)
+	cpu := cpuMs()
+	start := time.Now()
+	for i := 0; i < nr; i++ {
+		i, due, now := i, sleepNs(i), time.Since(start)
+		// What is due before it is armed is late from then on.
+		if due < now {
+			due = now
+		}
+		time.AfterFunc(due-now, func() {
+			late[i] = time.Since(start) - due
+			wg.Done()
+		})
+	}
+	wg.Wait()
+	report("timers_cpu", cpuMs()-cpu, "ms")
+	reportPercentiles("timers_late", late)
 }
 
 func handoff() {

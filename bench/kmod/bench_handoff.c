@@ -165,6 +165,54 @@ static int bench_wake(struct kw *k)
 	return print("WAKE to the woken worker", took + WARM_UP, ROUNDS);
 }
 
+/*
+ * KICK of another that computes, to its first instruction in the trampoline:
+ * how long a stop of the world waits for it. With one CPU it has just been
+ * preempted by the one that kicks, so a sleep and a switch are in it.
+ */
+static uint64_t kicked_ns;
+
+__attribute__((target("general-regs-only")))
+static void on_kick(struct kw_regs *regs, unsigned int events)
+{
+	static const char byte = 'x';
+
+	(void)regs;
+	if (!(events & KAUS_EV_KICK))
+		return;
+	kicked_ns = kw_now();
+	kw_syscall(SYS_write, fds[1], (long)&byte, 1, 0, 0, 0);
+}
+
+static void computes(struct kw_thread *t)
+{
+	while (!KW_LOAD(*(unsigned int *)t->arg))
+		kw_sum(100);
+}
+
+static int bench_kick(struct kw *k)
+{
+	struct kw_thread t = { .hook = on_kick };
+	struct timespec ts = { .tv_nsec = 200000 };
+	unsigned int stop = 0;
+	char byte;
+
+	if (kw_thread_start(&t, k, 5, computes, &stop))
+		return 1;
+	for (unsigned int i = 0; i < ROUNDS + WARM_UP; i++) {
+		uint64_t start;
+
+		nanosleep(&ts, NULL);
+		start = kw_now();
+		if (kw_kick(k, 5, NULL) || read(fds[0], &byte, 1) != 1)
+			return 1;
+		took[i] = kicked_ns - start;
+	}
+	KW_STORE(stop, 1);
+	kw_thread_join(&t);
+	return print("KICK, sleep, to the kicked stopped", took + WARM_UP, ROUNDS);
+}
+
 /* HANDOFF back and forth between two workers: half a round trip each. */
 static void partner(struct kw_thread *t)
 {
@@ -271,6 +319,7 @@ int main(void)
 	}
 	ret |= bench_sleep(&k, "nanosleep() to pool worker", NAP);
 	ret |= bench_wake(&k);
+	ret |= bench_kick(&k);
 	ret |= bench_pingpong(&k);
 	ret |= bench_futex();
 	return ret;

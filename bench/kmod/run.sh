@@ -16,7 +16,7 @@ cc=${CC:-cc}
 out=$build/bench/kmod
 
 mkdir -p "$out"
-for b in bench_redirect bench_handoff; do
+for b in bench_redirect bench_handoff bench_switch; do
 	$cc -std=gnu11 -O2 -Wall -Wextra -Werror -pthread -I"$top/uapi" \
 		-I"$top/tests/lib" -o "$out/$b" "$top/bench/kmod/$b.c" \
 		"$top"/tests/lib/*.c "$top"/tests/lib/*.S
@@ -25,9 +25,11 @@ done
 rc=0
 for kernel in "${@:-6.12}"; do
 	echo "# Linux $kernel, 1 CPU, instructions"
-	for b in bench_redirect bench_handoff; do
+	for b in bench_redirect bench_handoff bench_switch; do
 		"$top/tests/vm/run.sh" --kernel "$kernel" --icount \
 			${KO:+--ko "$KO"} -- "$out/$b" || rc=1
 	done
+	"$top/tests/vm/run.sh" --kernel "$kernel" --icount --no-module -- \
+		"$out/bench_switch" || rc=1
 done
 exit $rc

@@ -15,11 +15,31 @@
 void bench_buffered_1_1(void);
 void bench_buffered_8_8(void);
 void bench_channel(void);
+void bench_file(void);
+void bench_gc_concurrent(void);
+void bench_gc_pauses_1(void);
+void bench_gc_pauses_1k(void);
+void bench_gc_pauses_100k(void);
+void bench_gc_stop(void);
+void bench_gc_store(void);
 void bench_handoff(void);
+void bench_mutex_1(void);
+void bench_mutex_8(void);
+void bench_net_1(void);
+void bench_net_64(void);
+void bench_net_64_epoll(void);
+void bench_parked(void);
 void bench_ring(void);
+void bench_select(void);
+void bench_sharing(void);
+void bench_sieve(void);
+void bench_skynet(void);
+void bench_sleepers(void);
 void bench_spawn_batch(void);
 void bench_spawn_join(void);
+void bench_stack(void);
 void bench_timer(void);
+void bench_timers(void);
 void bench_yield_2(void);
 void bench_yield_1000(void);
 
@@ -29,6 +49,8 @@ extern double bench_scale;
 size_t bench_count(size_t nr);
 void bench_report(const char *metric, double value, const char *unit);
 void bench_report_percentiles(const char *metric, uint64_t *ns, size_t nr);
+/* The same with more of the tail. */
+void bench_report_tail(const char *metric, uint64_t *ns, size_t nr);
 
 /* Ends the program with a message if @err is not 0. */
 void bench_check(int err, const char *what);

@@ -13,11 +13,31 @@ static const struct {
 	{ "buffered_1_1", bench_buffered_1_1 },
 	{ "buffered_8_8", bench_buffered_8_8 },
 	{ "channel", bench_channel },
+	{ "file", bench_file },
+	{ "gc_concurrent", bench_gc_concurrent },
+	{ "gc_pauses_1", bench_gc_pauses_1 },
+	{ "gc_pauses_100k", bench_gc_pauses_100k },
+	{ "gc_pauses_1k", bench_gc_pauses_1k },
+	{ "gc_stop", bench_gc_stop },
+	{ "gc_store", bench_gc_store },
 	{ "handoff", bench_handoff },
+	{ "mutex_1", bench_mutex_1 },
+	{ "mutex_8", bench_mutex_8 },
+	{ "net_1", bench_net_1 },
+	{ "net_64", bench_net_64 },
+	{ "net_64_epoll", bench_net_64_epoll },
+	{ "parked", bench_parked },
 	{ "ring", bench_ring },
+	{ "select_4", bench_select },
+	{ "sharing", bench_sharing },
+	{ "sieve", bench_sieve },
+	{ "skynet", bench_skynet },
+	{ "sleepers", bench_sleepers },
 	{ "spawn_batch", bench_spawn_batch },
 	{ "spawn_join", bench_spawn_join },
+	{ "stack", bench_stack },
 	{ "timer", bench_timer },
+	{ "timers", bench_timers },
 	{ "yield_1000", bench_yield_1000 },
 	{ "yield_2", bench_yield_2 },
 };
@@ -54,6 +74,17 @@ void bench_report_percentiles(const char *metric, uint64_t *ns, size_t nr)
 	bench_report(name, (double)ns[nr / 2] / 1000, "us");
 	snprintf(name, sizeof(name), "%s_p99", metric);
 	bench_report(name, (double)ns[nr * 99 / 100] / 1000, "us");
+}
+
+void bench_report_tail(const char *metric, uint64_t *ns, size_t nr)
+{
+	char name[64];
+
+	bench_report_percentiles(metric, ns, nr);
+	snprintf(name, sizeof(name), "%s_p999", metric);
+	bench_report(name, (double)ns[nr * 999 / 1000] / 1000, "us");
+	snprintf(name, sizeof(name), "%s_max", metric);
+	bench_report(name, (double)ns[nr - 1] / 1000, "us");
 }
 
 void bench_check(int err, const char *what)

@@ -2,7 +2,7 @@
 /*
  * A suspended flow of control: a goroutine or the loop of an M.
  *
- * The C face of asm/context.S. Sanitizers and valgrind keep shadow state for
+ * What asm/swap.h saves, and its first content. Sanitizers and valgrind keep shadow state for
  * each stack and are told here about every switch; without them the extra
  * members do not exist.
  */
@@ -12,7 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/barrier.h"
 #include "base/compiler.h"
+#include "swap.h"
 
 #if KR_ASAN
 #include <pthread.h>
@@ -24,19 +26,20 @@
 #endif
 
 struct kr_context {
-	void *sp;
+	struct kr_saved saved;
 #if KR_ASAN
 	void *fake_stack;
 	const void *stack_lo;
 	size_t stack_size;
 #endif
 #if KR_TSAN
-	void *fiber;
+	void *fiber;		/* of one life of a goroutine */
 #endif
 };
 
-void kr_context_swap(void **save_sp, void *to_sp);
 void kr_context_entry(void);
+void kr_context_peek(const struct kr_saved *parked, void (*fn)(void *arg),
+		     void *arg);
 
 /**
  * kr_context_init() - Prepare a context that enters kr_g_main(@arg).
@@ -48,15 +51,16 @@ void kr_context_entry(void);
 static inline void kr_context_init(struct kr_context *ctx, void *lo, void *hi,
 				   void *arg)
 {
-	/* Top word is a null return address for naive stack walkers. */
+	/* Above @arg is a null return address for naive stack walkers. */
 	uint64_t *sp = (uint64_t *)hi - 2;
 
-	*--sp = (uint64_t)kr_context_entry;
-	*--sp = 0;			/* rbp */
-	*--sp = (uint64_t)arg;		/* rbx */
-	sp -= 4;			/* r12 to r15: whatever is there */
-	*--sp = 0x037fULL << 32 | 0x1f80;	/* x87 CW and mxcsr, defaults */
-	ctx->sp = sp;
+	sp[0] = (uint64_t)arg;
+	/* Relaxed: kr_ring_prefetch() reads it of any goroutine. */
+	WRITE_ONCE(ctx->saved.sp, sp);
+	ctx->saved.ip = (void *)kr_context_entry;
+	ctx->saved.bp = NULL;
+	ctx->saved.mxcsr = KR_MXCSR_DEFAULT;
+	ctx->saved.fcw = KR_FCW_DEFAULT;
 	(void)lo;
 #if KR_ASAN
 	ctx->fake_stack = NULL;
@@ -64,6 +68,22 @@ static inline void kr_context_init(struct kr_context *ctx, void *lo, void *hi,
 	ctx->stack_size = (size_t)((char *)hi - (char *)lo);
 	/* A stack used before may hold poison of frames never left. */
 	__asan_unpoison_memory_region(lo, ctx->stack_size);
+#endif
+#if KR_TSAN
+	ctx->fiber = __tsan_create_fiber(0);
+#endif
+}
+
+/*
+ * A context that kr_context_init() made has ended and another one runs. The
+ * fiber cannot be used again: the calls that a dead goroutine never returned
+ * from are on its shadow stack for good.
+ */
+static inline void kr_context_end(struct kr_context *ctx)
+{
+	(void)ctx;
+#if KR_TSAN
+	__tsan_destroy_fiber(ctx->fiber);
 #endif
 }
 

@@ -11,6 +11,7 @@
 
 #define KR_API		__attribute__((visibility("default")))
 #define KR_NOINLINE	__attribute__((noinline))
+#define KR_INLINE	static inline __attribute__((always_inline))
 #define KR_NORETURN	__attribute__((noreturn))
 #define KR_PRINTF(f, a)	__attribute__((format(printf, f, a)))
 

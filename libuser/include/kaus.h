@@ -11,10 +11,22 @@
 #ifndef KAUS_H
 #define KAUS_H
 
+#include <kaus/alloc.h>
+#include <kaus/block.h>
 #include <kaus/chan.h>
+#include <kaus/context.h>
+#include <kaus/final.h>
+#include <kaus/gc.h>
 #include <kaus/go.h>
+#include <kaus/local.h>
+#include <kaus/net.h>
+#include <kaus/preemptible.h>
+#include <kaus/profile.h>
+#include <kaus/select.h>
 #include <kaus/stat.h>
 #include <kaus/sync.h>
 #include <kaus/time.h>
+#include <kaus/types.h>
+#include <kaus/weak.h>
 
 #endif /* KAUS_H */

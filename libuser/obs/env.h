@@ -4,15 +4,26 @@
 #define KR_OBS_ENV_H
 
 #include <kaus/go.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct kr_settings {
 	uint32_t nr_procs;
+	bool follow;		/* nobody has fixed that */
 	enum kaus_assist assist;
 	int bind;		/* 1, -1, 0: the assist decides */
 	uint64_t slice_ns;	/* 0: the assist decides */
 	size_t stack_size;
+	int64_t gc_percent;	/* -1: off */
+	uint64_t gc_limit_bytes;	/* UINT64_MAX: none */
+	bool gc_limit_follow;		/* ... but that of the control group */
+	bool gc_no_data, gc_trace, gc_concurrent;
+	uint32_t gc_check;
+	uint64_t heap_profile_rate;
+	uint64_t sched_random;	/* 0: not by lot */
+	bool virtual_time;
+	bool no_uring;
 };
 
 /**

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /* Files. */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "os/os.h"
@@ -24,4 +27,39 @@ int kr_file_write_all(int fd, const char *buf, size_t len)
 	}
 	errno = saved_errno;
 	return err;
+}
+
+static bool field(const char *text, const char *name, int base,
+		  uint64_t *ret_value)
+{
+	const char *at = strstr(text, name);
+
+	if (!at)
+		return false;
+	*ret_value = strtoull(at + strlen(name), NULL, base);
+	return true;
+}
+
+int kr_proc_status(unsigned int *ret_threads, uint64_t *ret_caught)
+{
+	int saved_errno = errno;
+	char text[4096];
+	uint64_t threads;
+	ssize_t n = -1;
+	int fd;
+
+	fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		n = read(fd, text, sizeof(text) - 1);
+		close(fd);
+	}
+	errno = saved_errno;
+	if (n <= 0)
+		return -EIO;
+	text[n] = 0;
+	if (!field(text, "\nThreads:", 10, &threads) ||
+	    !field(text, "\nSigCgt:", 16, ret_caught))
+		return -EIO;
+	*ret_threads = (unsigned int)threads;
+	return 0;
 }

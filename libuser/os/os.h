@@ -26,13 +26,78 @@
  * Not backed until touched, not counted against overcommit.
  */
 int kr_vm_map(size_t size, bool shared, void **ret_addr);
+
+/**
+ * kr_vm_grow() - Enlarge a private mapping, moving its pages if need be.
+ * @old_size: Its size, 0 if there is none yet.
+ * @size: The new one; both are whole pages.
+ * @addr: Where it is, and then is.
+ */
+int kr_vm_grow(size_t old_size, size_t size, void **addr);
 int kr_vm_unmap(void *addr, size_t size);
-/* Make pages inaccessible: guards. */
-int kr_vm_protect_none(void *addr, size_t size);
+/**
+ * kr_vm_guard() - Make pages inaccessible.
+ * @may_split: Even where that splits the mapping.
+ * @ret_cheap: It did not.
+ *
+ * Return: 0, -ENOMEM where only a split would do, or another error.
+ */
+int kr_vm_guard(void *addr, size_t size, bool may_split, bool *ret_cheap);
+/* Give back the memory behind pages, which read as zeros then. */
+void kr_vm_discard(void *addr, size_t size);
 /* Keep transparent huge pages away from memory that is touched sparsely. */
 void kr_vm_no_hugepage(void *addr, size_t size);
 /* Children of fork() do not see this range. */
 int kr_vm_dont_fork(void *addr, size_t size);
+
+/* reserve.c */
+
+/**
+ * kr_vm_reserve() - Reserve addresses that cannot be accessed yet.
+ * @size: Bytes, a multiple of @align.
+ * @align: A power of two, whole pages.
+ * @ret_addr: Where.
+ */
+int kr_vm_reserve(size_t size, size_t align, void **ret_addr);
+/* Make a part of them accessible: zeroed, as after kr_vm_map(). */
+int kr_vm_commit(void *addr, size_t size);
+
+/* A range of whole pages. */
+struct kr_vm_range {
+	void *addr;
+	size_t size;
+};
+
+/* Give the memory below ranges back: they read as zero from now on. */
+int kr_vm_return(const struct kr_vm_range *ranges, unsigned int nr);
+/*
+ * Or let the kernel have it when it is short of memory, if they have not been
+ * written to by then: until then they read as before, or as zero.
+ */
+int kr_vm_free_lazily(const struct kr_vm_range *ranges, unsigned int nr);
+/* Once, before: find out whether it can be returned in one call. True: it can. */
+bool kr_vm_batch_init(void);
+/* Bytes of address space that the process may have; SIZE_MAX: no limit. */
+size_t kr_vm_limit(void);
+
+/* pressure.c */
+
+struct kr_pressure {
+	int wake_fd, psi_fd, cgroup_psi_fd, cgroup_fd;
+};
+
+int kr_pressure_open(struct kr_pressure *pr);
+
+/**
+ * kr_pressure_wait() - Sleep until memory is short or somebody wakes us.
+ * @pr: From kr_pressure_open().
+ * @timeout_ms: Not longer than this; -1: for ever.
+ *
+ * Return: true if memory is short.
+ */
+bool kr_pressure_wait(struct kr_pressure *pr, int timeout_ms);
+/* Any context. */
+void kr_pressure_wake(const struct kr_pressure *pr);
 
 /* futex.c: process-private futexes */
 
@@ -77,8 +142,8 @@ static inline void kr_unlock(uint32_t *lock)
 
 /* clock.c */
 uint64_t kr_clock_now_ns(void);
-/* CPU time that a thread of this process has used. */
-int kr_clock_thread_cpu_ns(pthread_t thread, uint64_t *ret_ns);
+/* CPU time that a thread of this process has used; it may be gone. */
+int kr_clock_thread_cpu_ns(int tid, uint64_t *ret_ns);
 void kr_clock_sleep_ns(uint64_t ns);
 
 /* thread.c */
@@ -93,12 +158,21 @@ void kr_clock_sleep_ns(uint64_t ns);
 int kr_thread_create(void *(*fn)(void *), void *arg, size_t stack_size,
 		     pthread_t *ret_thread);
 int kr_thread_tid(void);
+/* Where the stack of the calling thread ends. May wait for locks of libc. */
+int kr_thread_stack_end(uintptr_t *ret_end);
 /* State letter of /proc/self/task/TID/stat (R, S, D, ...) or 0. */
 char kr_thread_state(int tid);
 int kr_thread_kill(int tid, int sig);
-/* Number of CPUs this process may use, and their numbers. */
-unsigned int kr_cpus_allowed(unsigned int *ret_cpus, unsigned int max);
-/* Pin the calling thread to one CPU; undo restores the mask of start-up. */
+/**
+ * kr_cpus_allowed() - Number of CPUs the process may use, and their numbers.
+ * @tid: A thread that kr_cpu_bind() is not called on, or 0 for the caller.
+ * @ret_cpus: The first @max of them.
+ * @max: Size of @ret_cpus.
+ */
+unsigned int kr_cpus_allowed(int tid, unsigned int *ret_cpus, unsigned int max);
+/* Are they others than when they were last asked for? */
+bool kr_cpus_changed(int tid);
+/* Pin the calling thread to one CPU; undo allows what was found last above. */
 int kr_cpu_bind(unsigned int cpu);
 void kr_cpu_unbind(void);
 
@@ -110,6 +184,39 @@ void kr_cpu_unbind(void);
 int kr_membarrier_init(void);
 int kr_membarrier(void);
 
+/* segment.c */
+
+/* Variables: from @lo to before @hi. */
+typedef void (*kr_segment_fn)(void *arg, const void *lo, const void *hi);
+
+/**
+ * kr_segments_for_each() - Writable data of the program and its libraries.
+ * @fn: Called for each range.
+ * @arg: Passed to @fn.
+ *
+ * Takes no lock. Context: nothing else loads or unloads a library meanwhile.
+ */
+void kr_segments_for_each(kr_segment_fn fn, void *arg);
+
+/* maps.c */
+
+/* Code of a file that is mapped. */
+struct kr_code_map {
+	uint64_t lo, hi, offset;
+	const char *path;		/* or the name of something else */
+};
+
+typedef void (*kr_code_map_fn)(void *arg, const struct kr_code_map *map);
+
+/**
+ * kr_code_maps_for_each() - Where the code of the program and its libraries is.
+ * @fn: Called for each range.
+ * @arg: Passed to @fn.
+ *
+ * Wants 5 KiB of stack. Return: 0, or an error of reading /proc/self/maps.
+ */
+int kr_code_maps_for_each(kr_code_map_fn fn, void *arg);
+
 /* signal.c */
 
 /**
@@ -118,17 +225,78 @@ int kr_membarrier(void);
  */
 int kr_signal_install(int sig,
 		      void (*fn)(int sig, siginfo_t *info, void *uc));
-/* Give the calling thread an alternate signal stack, unless it has one. */
+/* Give the calling thread an alternate signal stack; -EEXIST: it has one. */
 int kr_signal_altstack(void *stack, size_t size);
+/* Take it away. */
+void kr_signal_no_altstack(void);
 void kr_signal_unblock(int sig);
+bool kr_signal_is_default(int sig);
+void kr_signal_default(int sig);
 
 /* file.c */
 int kr_file_write_all(int fd, const char *buf, size_t len);
+
+/**
+ * kr_proc_status() - What /proc/self/status says.
+ * @ret_threads: Number of threads.
+ * @ret_caught: Bit n-1: signal n has a handler.
+ */
+int kr_proc_status(unsigned int *ret_threads, uint64_t *ret_caught);
+
+/* cgroup.c */
+
+/**
+ * kr_cgroup_cpus() - CPUs' worth of time that the process may use.
+ *
+ * Return: the quota over the period, rounded up; 0: no limit.
+ */
+unsigned int kr_cgroup_cpus(void);
+/**
+ * kr_cgroup_memory() - Memory that the process's control group may use.
+ *
+ * Return: the least of memory.max and memory.high (version 1: limit_in_bytes)
+ * of the group and those above it, in bytes; UINT64_MAX: no limit.
+ */
+uint64_t kr_cgroup_memory(void);
+/**
+ * kr_cgroup_open() - Open a file of the process's group of version 2.
+ * @name: As "memory.events".
+ * @flags: Of open(2).
+ *
+ * Return: a descriptor or -errno.
+ */
+int kr_cgroup_open(const char *name, int flags);
+/* Where the process's cgroup and mountinfo are: tests have others. */
+extern const char *kr_cgroup_proc;
+
+/* elf.c */
+
+/* Where an instruction is. */
+struct kr_where {
+	const char *file;	/* the program or a library */
+	uintptr_t in_file;	/* address as the file's own tables count */
+	char name[64];		/* function, cut short; "": not known */
+	uintptr_t in_name;	/* bytes from its beginning */
+};
+
+/* False: in no file at all. Safe in signal handlers. */
+bool kr_elf_where(uintptr_t ip, struct kr_where *ret_where);
 
 /* kdev.c: /dev/kaus */
 int kr_kdev_open(void);
 void kr_kdev_close(int fd);
 /* One ioctl of uapi/linux/kaus.h; never restarted here. */
 int kr_kdev_ioctl(int fd, unsigned int cmd, void *arg);
+/*
+ * Close the file behind a descriptor, but keep its number for what @watch is, or
+ * else for something new, which wants a descriptor for a moment.
+ */
+int kr_kdev_replace(int fd, int watch);
+/* @fd gets the number @to, whose file is closed. */
+int kr_kdev_move(int fd, int to);
+/* Watch for the device: a descriptor for inotify, or an error. */
+int kr_kdev_watch(void);
+/* Has it appeared, or become accessible, since the last time? Does not wait. */
+bool kr_kdev_watch_has_come(int watch);
 
 #endif /* KR_OS_OS_H */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
-/* Signals: only the fallback uses them. */
+/* Signals: the fallback's, and one for stack overflows. */
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -24,8 +24,15 @@ int kr_signal_altstack(void *stack, size_t size)
 	if (sigaltstack(NULL, &old))
 		return -errno;
 	if (!(old.ss_flags & SS_DISABLE))
-		return 0;
+		return -EEXIST;
 	return sigaltstack(&ss, NULL) ? -errno : 0;
+}
+
+void kr_signal_no_altstack(void)
+{
+	static const stack_t none = { .ss_flags = SS_DISABLE };
+
+	sigaltstack(&none, NULL);
 }
 
 void kr_signal_unblock(int sig)
@@ -35,4 +42,17 @@ void kr_signal_unblock(int sig)
 	sigemptyset(&set);
 	sigaddset(&set, sig);
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
+bool kr_signal_is_default(int sig)
+{
+	struct sigaction sa;
+
+	return !sigaction(sig, NULL, &sa) && !(sa.sa_flags & SA_SIGINFO) &&
+	       sa.sa_handler == SIG_DFL;
+}
+
+void kr_signal_default(int sig)
+{
+	signal(sig, SIG_DFL);
 }

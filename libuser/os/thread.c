@@ -9,14 +9,20 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/barrier.h"
 #include "os/os.h"
 
 #define MAX_CPUS	4096
 #define CPU_SET_BYTES	CPU_ALLOC_SIZE(MAX_CPUS)
 
-/* Mask of the process at start-up, to give back to children. */
-static unsigned char start_mask[MAX_CPUS / 8] __attribute__((aligned(8)));
-static bool start_mask_known;
+#define MASK_WORDS	(MAX_CPUS / 64)
+
+/*
+ * What the process may use, for threads and children that are not bound. May
+ * be changed while others use it: a mixture is a mask as well.
+ */
+static uint64_t allowed_mask[MASK_WORDS];
+static bool allowed_known;
 
 int kr_thread_create(void *(*fn)(void *), void *arg, size_t stack_size,
 		     pthread_t *ret_thread)
@@ -32,6 +38,22 @@ int kr_thread_create(void *(*fn)(void *), void *arg, size_t stack_size,
 	err = pthread_create(ret_thread, &attr, fn, arg);
 	pthread_attr_destroy(&attr);
 	return -err;
+}
+
+int kr_thread_stack_end(uintptr_t *ret_end)
+{
+	pthread_attr_t attr;
+	size_t size;
+	void *lo;
+	int err;
+
+	err = pthread_getattr_np(pthread_self(), &attr);
+	if (err)
+		return -err;
+	pthread_attr_getstack(&attr, &lo, &size);
+	pthread_attr_destroy(&attr);
+	*ret_end = (uintptr_t)lo + size;
+	return 0;
 }
 
 int kr_thread_tid(void)
@@ -73,15 +95,21 @@ int kr_thread_kill(int tid, int sig)
 	return err;
 }
 
-unsigned int kr_cpus_allowed(unsigned int *ret_cpus, unsigned int max)
+unsigned int kr_cpus_allowed(int tid, unsigned int *ret_cpus, unsigned int max)
 {
-	cpu_set_t *set = (cpu_set_t *)start_mask;
+	uint64_t mask[MASK_WORDS] = { 0 };
+	cpu_set_t *set = (cpu_set_t *)mask;
+	int saved_errno = errno;
 	unsigned int nr = 0;
+	int err;
 
-	memset(start_mask, 0, sizeof(start_mask));
-	if (sched_getaffinity(0, CPU_SET_BYTES, set))
+	err = sched_getaffinity(tid, CPU_SET_BYTES, set);
+	errno = saved_errno;
+	if (err)
 		return 0;
-	start_mask_known = true;
+	for (int i = 0; i < MASK_WORDS; i++)
+		WRITE_ONCE(allowed_mask[i], mask[i]);
+	smp_store_release(&allowed_known, true);
 	for (unsigned int cpu = 0; cpu < MAX_CPUS; cpu++) {
 		if (!CPU_ISSET_S(cpu, CPU_SET_BYTES, set))
 			continue;
@@ -92,14 +120,28 @@ unsigned int kr_cpus_allowed(unsigned int *ret_cpus, unsigned int max)
 	return nr;
 }
 
+bool kr_cpus_changed(int tid)
+{
+	uint64_t mask[MASK_WORDS] = { 0 };
+	int saved_errno = errno;
+	bool changed = false;
+
+	if (sched_getaffinity(tid, CPU_SET_BYTES, (cpu_set_t *)mask) < 0) {
+		errno = saved_errno;
+		return false;
+	}
+	for (int i = 0; i < MASK_WORDS; i++)
+		changed |= mask[i] != READ_ONCE(allowed_mask[i]);
+	return changed;
+}
+
 int kr_cpu_bind(unsigned int cpu)
 {
-	unsigned char mask[sizeof(start_mask)] __attribute__((aligned(8)));
+	uint64_t mask[MASK_WORDS] = { 0 };
 	cpu_set_t *set = (cpu_set_t *)mask;
 	int saved_errno = errno;
 	int err = 0;
 
-	memset(mask, 0, sizeof(mask));
 	CPU_SET_S(cpu, CPU_SET_BYTES, set);
 	/* Bytes beyond the CPU are not needed and cost copying. */
 	if (sched_setaffinity(0, (cpu / 64 + 1) * 8, set))
@@ -110,11 +152,14 @@ int kr_cpu_bind(unsigned int cpu)
 
 void kr_cpu_unbind(void)
 {
+	uint64_t mask[MASK_WORDS];
 	int saved_errno = errno;
 
-	if (start_mask_known)
-		(void)sched_setaffinity(0, CPU_SET_BYTES,
-					(cpu_set_t *)start_mask);
+	if (!smp_load_acquire(&allowed_known))
+		return;
+	for (int i = 0; i < MASK_WORDS; i++)
+		mask[i] = READ_ONCE(allowed_mask[i]);
+	(void)sched_setaffinity(0, CPU_SET_BYTES, (cpu_set_t *)mask);
 	errno = saved_errno;
 }
 

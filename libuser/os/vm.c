@@ -5,6 +5,8 @@
 
 #include "os/os.h"
 
+#define GUARD_INSTALL	102	/* MADV_GUARD_INSTALL, Linux 6.13 */
+
 int kr_vm_map(size_t size, bool shared, void **ret_addr)
 {
 	int flags = MAP_ANONYMOUS | (shared ? MAP_SHARED :
@@ -22,6 +24,24 @@ int kr_vm_map(size_t size, bool shared, void **ret_addr)
 	return 0;
 }
 
+int kr_vm_grow(size_t old_size, size_t size, void **addr)
+{
+	int saved_errno = errno;
+	void *moved;
+
+	if (!old_size)
+		return kr_vm_map(size, false, addr);
+	moved = mremap(*addr, old_size, size, MREMAP_MAYMOVE);
+	if (moved == MAP_FAILED) {
+		int err = -errno;
+
+		errno = saved_errno;
+		return err;
+	}
+	*addr = moved;
+	return 0;
+}
+
 int kr_vm_unmap(void *addr, size_t size)
 {
 	int saved_errno = errno;
@@ -31,13 +51,35 @@ int kr_vm_unmap(void *addr, size_t size)
 	return err;
 }
 
-int kr_vm_protect_none(void *addr, size_t size)
+int kr_vm_guard(void *addr, size_t size, bool may_split, bool *ret_cheap)
 {
+	static bool without;	/* the kernel has no MADV_GUARD_INSTALL */
 	int saved_errno = errno;
-	int err = mprotect(addr, size, PROT_NONE) ? -errno : 0;
+	int err = 0;
 
+	*ret_cheap = false;
+	if (!__atomic_load_n(&without, __ATOMIC_RELAXED)) {
+		if (!madvise(addr, size, GUARD_INSTALL)) {
+			*ret_cheap = true;
+			return 0;
+		}
+		__atomic_store_n(&without, errno == EINVAL, __ATOMIC_RELAXED);
+	}
+	if (!may_split)
+		err = -ENOMEM;
+	else if (mprotect(addr, size, PROT_NONE))
+		err = -errno;
 	errno = saved_errno;
 	return err;
+}
+
+void kr_vm_discard(void *addr, size_t size)
+{
+	int saved_errno = errno;
+
+	/* Refused for locked memory, which then stays. */
+	(void)madvise(addr, size, MADV_DONTNEED);
+	errno = saved_errno;
 }
 
 void kr_vm_no_hugepage(void *addr, size_t size)

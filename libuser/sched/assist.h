@@ -2,7 +2,9 @@
 /*
  * The assist: what the scheduler needs from outside user space, as one table
  * with two implementations. assist_module.c is a thin layer over /dev/kaus;
- * assist_signal.c does the same with futexes, signals and a sysmon thread.
+ * assist_signal.c does the same with futexes, signals and a sysmon thread. The
+ * one in use may change at any time (attach.c); an operation of the other one
+ * does the same then.
  *
  * The pool of idle Ms belongs to the assist (doc/design/protocols.md).
  */
@@ -19,12 +21,17 @@ struct kr_assist {
 	const char *name;
 	uint64_t default_slice_ns;
 	bool binds;		/* Ms are bound to their P's CPU by default */
+	bool needs_notice;	/* of sleeps in the kernel: sees them late */
+	uint32_t nr_threads;	/* of its own, that run no goroutines */
+	bool tells_on_cpu;	/* keeps kaus_worker.on_cpu */
 
 	/**
-	 * @init: Before any M exists. @region, @len: the shared pages. For the
-	 * module: -ENODEV etc. if it cannot be used.
+	 * @init: Before any M exists. @region: the shared pages, with room for
+	 * @max_procs and @nr_workers; sched.max_procs becomes less if the
+	 * assist has not so much. For the module: -ENODEV etc. if it cannot be
+	 * used.
 	 */
-	int (*init)(void *region, uint64_t len, uint32_t nr_procs,
+	int (*init)(void *region, uint32_t nr_procs, uint32_t max_procs,
 		    uint32_t nr_workers);
 	/* @thread_start: First call on each M's own thread, service included. */
 	int (*thread_start)(struct m *mp);
@@ -40,7 +47,7 @@ struct kr_assist {
 	int (*start)(struct p *pp, uint64_t owner);
 	/* @give: The same for one M by name, parked or about to park. */
 	int (*give)(struct m *mp, struct p *pp, uint64_t owner);
-	/* @wake: Wake one M without a P. */
+	/* @wake: Without a P: one that parks returns, now or the next time. */
 	void (*wake)(struct m *mp);
 
 	/**
@@ -55,6 +62,19 @@ struct kr_assist {
 	 */
 	int (*handoff)(struct m *mp, bool pool, struct m *target,
 		       struct p *pp, uint64_t owner, struct p **ret_p);
+
+	/**
+	 * @kick: Send an M that is in a goroutine's code into the trampoline.
+	 * Does not wait. It may turn out to have preemption off: then the event
+	 * is in its slot.
+	 */
+	void (*kick)(struct m *mp);
+	/**
+	 * @is_off: After @kick: the thread is in the kernel, and will not come
+	 * back from there to where it was, but to the trampoline; and what it
+	 * has in registers is in mp->regs now.
+	 */
+	bool (*is_off)(struct m *mp);
 
 	/* The service thread sleeps until poked. */
 	void (*service_wait)(struct m *mp);

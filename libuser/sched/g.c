@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
-/* Birth, reuse and registry of goroutine objects. */
-#include <string.h>
+/* Birth and end of goroutines. */
+#include "sched/gpool.h"
+#include "sched/runq.h"
 
-#include "mem/persist.h"
-#include "sched/sched.h"
-
-#define GFREE_MAX	64	/* dead Gs a P keeps; half goes when it is full */
 #define GOID_BATCH	16
 
 uint64_t kr_goid_next(struct m *mp)
@@ -22,83 +19,106 @@ uint64_t kr_goid_next(struct m *mp)
 	return pp->goid_next++;
 }
 
-static struct g *gfree_get_global(void)
+struct g *kr_g_alloc(struct m *mp)
 {
-	struct g *gp;
+	struct p *pp = mp ? mp->p : NULL;
+	struct g *gp = pp ? pp->gfree : NULL;
 
-	if (!READ_ONCE(sched.gfree))
-		return NULL;
-	kr_lock(&sched.lock);
-	gp = sched.gfree;
-	if (gp)
-		WRITE_ONCE(sched.gfree, gp->next);
-	kr_unlock(&sched.lock);
+	if (unlikely(!gp))
+		return kr_gpool_get(pp);
+	pp->gfree = gp->next;
+	pp->nr_gfree--;
 	return gp;
 }
 
-struct g *kr_g_alloc(struct m *mp)
+static struct kr_stack_cache *stacks_of(struct m *mp)
 {
-	struct g *gp;
+	return mp ? &mp->p->stacks : NULL;
+}
 
-	if (mp && mp->p->gfree) {
-		gp = mp->p->gfree;
-		mp->p->gfree = gp->next;
-		mp->p->nr_gfree--;
-		return gp;
+void kr_g_begin(struct m *mp, struct g *gp)
+{
+	if (!gp->stack.hi && kr_stack_get(stacks_of(mp), kr_stack_default_class,
+					  &gp->stack))
+		kr_throw("g: fewer stacks than goroutines");
+	kr_context_init(&gp->ctx, gp->stack.lo, gp->stack.hi, gp);
+}
+
+void kr_g_strip(struct m *mp, struct g *gp)
+{
+	if (likely(gp->ctx.saved.sp != NULL))
+		kr_context_end(&gp->ctx);
+	kr_stack_put(stacks_of(mp), &gp->stack);
+	WRITE_ONCE(gp->stack.lo, NULL);
+	WRITE_ONCE(gp->stack.hi, NULL);
+}
+
+static KR_NOINLINE void free_many(struct p *pp)
+{
+	kr_gpool_put(pp, GFREE_BATCH);
+	kr_trim_hint();
+}
+
+KR_INLINE void put(struct m *mp, struct g *gp)
+{
+	struct p *pp;
+
+	if (!mp) {
+		kr_gpool_put_one(gp);
+		kr_trim_hint();
+		return;
 	}
-	gp = gfree_get_global();
-	if (gp)
-		return gp;
-	gp = kr_persist_alloc(sizeof(*gp));
-	if (!gp)
-		return NULL;
-	if (kr_stack_alloc(&gp->stack)) {
-		/* Lost, one cache-line pair at a time, in a process that is
-		 * out of address space.
-		 */
-		return NULL;
-	}
-#if KR_TSAN
-	gp->ctx.fiber = __tsan_create_fiber(0);
-#endif
-	kr_registry_add(gp);
-	return gp;
+	pp = mp->p;
+	gp->next = pp->gfree;
+	pp->gfree = gp;
+	if (unlikely(++pp->nr_gfree == GFREE_MAX))
+		free_many(pp);
+}
+
+void kr_g_unalloc(struct m *mp, struct g *gp)
+{
+	put(mp, gp);
 }
 
 void kr_g_free(struct m *mp, struct g *gp)
 {
-	struct p *pp = mp->p;
-
+	if (gp->stack.hi)
+		kr_g_strip(mp, gp);
 	WRITE_ONCE(gp->state, G_DEAD);
-	pp->nr_gs--;
-	gp->next = pp->gfree;
-	pp->gfree = gp;
-	if (++pp->nr_gfree < GFREE_MAX)
-		return;
-	kr_lock(&sched.lock);
-	while (pp->nr_gfree > GFREE_MAX / 2) {
-		gp = pp->gfree;
-		pp->gfree = gp->next;
-		pp->nr_gfree--;
-		gp->next = sched.gfree;
-		WRITE_ONCE(sched.gfree, gp);
+	if (mp)
+		ADD_ONCE(mp->p->nr_gs, -1);
+	else
+		kr_sub(&sched.nr_gs_outside, 1);
+	put(mp, gp);
+}
+
+void kr_gfree_flush(struct p *pp)
+{
+	kr_gpool_put(pp, 0);
+	kr_stack_cache_flush(&pp->stacks);
+	kr_trim_hint();
+}
+
+void kr_g_prepare(struct m *mp, struct g *gp)
+{
+	WRITE_ONCE(gp->goid, kr_goid_next(mp));
+	gp->saved_errno = 0;
+	WRITE_ONCE(gp->nopreempt, 0);
+	gp->blocking = false;
+	if (gp->named) {
+		gp->named = false;
+		WRITE_ONCE(gp->name[0], 0);
 	}
-	kr_unlock(&sched.lock);
+	WRITE_ONCE(gp->ctx.saved.sp, NULL);
+	WRITE_ONCE(gp->state, G_RUNNABLE);
+	if (mp)
+		ADD_ONCE(mp->p->nr_gs, 1);
+	else
+		kr_add(&sched.nr_gs_outside, 1);
 }
 
 void kr_g_start(struct m *mp, struct g *gp)
 {
-	gp->goid = kr_goid_next(mp);
-	gp->saved_errno = 0;
-	gp->wait_reason = NULL;
-	kr_context_init(&gp->ctx, gp->stack.lo, gp->stack.hi, gp);
-	WRITE_ONCE(gp->state, G_RUNNABLE);
-	if (mp) {
-		mp->p->nr_gs++;
-		kr_runq_put(mp, gp, true);
-	} else {
-		kr_add(&sched.nr_gs_outside, 1);
-		kr_globq_put(gp);
-	}
-	kr_wakep();
+	kr_g_prepare(mp, gp);
+	kr_submit(mp, gp);
 }

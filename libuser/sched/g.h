@@ -5,10 +5,10 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <urcu/list.h>
 #include <urcu/wfcqueue.h>
 
 #include "arch/context.h"
+#include "base/barrier.h"
 #include "mem/stack.h"
 
 struct m;
@@ -36,41 +36,66 @@ enum g_claim {
 	GQ_CANCELLED,		/* entry is there but does not count */
 };
 
-/* How kaus_spawn() and kaus_join() meet; protected by g.join_lock. */
+/*
+ * How kaus_spawn() and kaus_join() meet: one word, g.join. Whoever joins writes
+ * itself over OPEN, when it is parked, or over ENDED; there it stays until the
+ * goroutine is used again. With a deadline, and on a plain thread, a struct
+ * kr_wait is written in its place, by those who hold g.join_lock: see join.c.
+ */
 enum g_join {
-	JOIN_NONE,		/* made by kaus_go(): nobody joins */
-	JOIN_OPEN,		/* joinable, still running */
-	JOIN_WAITING,		/* g.joiner is parked */
-	JOIN_ENDED,		/* ended, g.ret_value is valid */
+	JOIN_MARK = 1,		/* in all but a struct g */
+	JOIN_NONE = 1,		/* made by kaus_go(): nobody joins */
+	JOIN_OPEN = 3,		/* joinable, still running */
+	JOIN_ENDED = 5,		/* ended, g.ret_value is valid */
+	JOIN_TAKEN = 7,		/* ended and joined by means of a kr_wait */
+	/* Else the struct g that joins, or with JOIN_MARK a struct kr_wait. */
 };
 
+#define KR_NAME_BYTES	24	/* with the null at the end */
+
+/* How it is laid out, and why, is checked by tests/unit/test_layout.c. */
 struct g {
-	/* Written by whoever runs or schedules the G. */
-	struct kr_context ctx;
-	uint32_t state;
+	/* What a switch needs: one cache line. Whoever runs or schedules it. */
+	struct kr_context ctx;		/* saved.sp is NULL until it first runs */
+	uint8_t state;
+	bool blocking:1;		/* between kaus_block_begin() and end */
+	bool named:1;			/* name is not empty */
+	uint16_t nopreempt;		/* nested; others look at it */
 	int saved_errno;
-	/* Not NULL: stopped in mid code, may go on only on this M. */
+	/* Not NULL: does not run and may go on only on this M, as it was
+	 * stopped in mid code or asked for it (kaus_lock_thread()).
+	 */
 	struct m *lockedm;
-	const char *wait_reason;
-	struct kr_stack stack;
+	struct kr_stack stack;		/* NULLs until it first runs */
 
-	/* Link in one list: a P's free list, a wait list. */
-	struct g *next;
-	struct cds_wfcq_node gq_node;	/* in the global queue */
-	uint32_t gq_claim;		/* enum g_claim */
-
-	/* Set when it is made. */
+	/* What a life needs besides: another line. */
 	uint64_t goid;
 	void (*fn)(void *arg);		/* kaus_go() */
 	void *(*spawn_fn)(void *arg);	/* kaus_spawn() */
-	void *arg;
+	union {
+		void *arg;		/* until it runs */
+		void *ret_value;	/* when it has ended */
+	};
+	uintptr_t join;			/* enum g_join, or who joins */
+	struct g *next;			/* in one list: free ones, a wait list */
+	const char *wait_reason;	/* valid while it waits */
+	void **locals;			/* kaus_local_set(); NULL: none yet */
 
-	uint32_t join_lock;
-	uint32_t join;			/* enum g_join */
-	struct g *joiner;
-	void *ret_value;
+	/* What most do without. Takers of the global queue, who joins. */
+	uint64_t offer;			/* P on its way to lockedm, or 0 */
+	struct cds_wfcq_node gq_node;	/* in the global queue */
+	uint32_t gq_claim;		/* enum g_claim */
+	uint32_t join_lock;		/* join is, or may become, a kr_wait */
+	char name[KR_NAME_BYTES];	/* kaus_set_name() */
+	struct m *scan_m;		/* if it is that one's curg: scan.c */
+} KR_PAIR_ALIGNED;
 
-	struct cds_list_head all_node;	/* the registry, sched/rcu.c */
-};
+/* The name as it is at the moment: the goroutine may be changing it. */
+static inline void kr_g_name(const struct g *gp, char name[KR_NAME_BYTES])
+{
+	for (int i = 0; i < KR_NAME_BYTES - 1; i++)
+		name[i] = READ_ONCE(gp->name[i]);
+	name[KR_NAME_BYTES - 1] = 0;
+}
 
 #endif /* KR_SCHED_G_H */

@@ -8,48 +8,57 @@
 #include <stdint.h>
 
 #include "base/compiler.h"
+#include "mem/stack.h"
+#include "sched/timer.h"
 
 struct g;
+struct kr_cache;
+struct kr_gc_p;
 
 #define RUNQ_SIZE	256	/* a power of two: indices are masked */
-
-struct kr_timer {
-	uint64_t when_ns;
-	struct g *gp;		/* made ready when due */
-};
 
 struct p {
 	/* Read-mostly. */
 	struct kaus_proc *slot;
 	uint32_t id;
-	uint32_t cpu;		/* bound to, or KAUS_NONE */
+	uint32_t cpu;		/* bound to, or KAUS_NONE; resize.c */
 
 	/* The holder's. */
-	uint32_t sched_tick;
+	uint32_t sched_tick KR_PAIR_ALIGNED;
 	uint32_t rand;
+	uint32_t follow_skip;
+	uint32_t fired_tail;	/* of runq, behind what timers put there */
+	uint64_t globq_turn_ns;	/* when one from the global queue began */
+	uint64_t globq_after_ns; /* no other before that if timers are late */
 	struct g *nextg;	/* handed over with the P: run this first */
 	bool start_spinning;	/* the M that gets the P begins as a spinner */
 	struct g *gfree;	/* dead Gs to reuse */
 	uint32_t nr_gfree;
+	struct kr_cache *cache;	/* of the heap */
+	struct kr_gc_p *gc;	/* the collector's, or NULL: gc/barrier.c */
 	uint64_t goid_next, goid_end;
 	uint64_t nr_switches, nr_preempts, nr_yield_preempts;
+	uint64_t nr_light_preempts;
 	uint64_t nr_redirects, nr_steals;
 	int64_t nr_gs;		/* started minus ended here: sums up */
+	struct kr_stack_cache stacks;	/* free ones */
 
 	/* Thieves read; slots between head and tail belong to the queue. */
 	struct g *runq[RUNQ_SIZE] KR_PAIR_ALIGNED;
 
-	/* timer_lock: a binary heap, earliest first; slot->timer_ns its top. */
+	/* timer_lock; the earliest is published in slot->timer_ns. */
 	uint32_t timer_lock KR_PAIR_ALIGNED;
-	uint32_t nr_timers, max_timers;
-	struct kr_timer *timers;
+	struct kr_timer_heap timers;
 
 	/* Fallback only: sysmon's notes. */
 	uint64_t seen_owner, seen_ns, seen_cpu_ns;
 	uint32_t seen_tick;
 
+	uint64_t probed;	/* probe_lock: its word before the stw's probe */
+
 	/* sched.lock. */
 	struct p *link;		/* idle list or the list of Ps without an M */
+	struct m *stopped_m;	/* had it when the world was stopped */
 } KR_PAIR_ALIGNED;
 
 /* Gs waiting in the P's own queue; exact for the holder, a hint for others. */

@@ -10,26 +10,9 @@
  */
 #include "sched/sched.h"
 
-static void post_unlock(struct m *mp, struct g *gp, void *arg)
+void kr_post_unlock(struct m *mp, struct g *gp, void *lock)
 {
 	(void)mp;
 	WRITE_ONCE(gp->state, G_WAITING);
-	kr_unlock(arg);
-}
-
-struct m *kr_park_unlock(struct m *mp, uint32_t *lock, const char *reason)
-{
-	mp->curg->wait_reason = reason;
-	return kr_switch_out(mp, post_unlock, lock);
-}
-
-void kr_ready(struct m *mp, struct g *gp)
-{
-	KR_ASSERT(READ_ONCE(gp->state) == G_WAITING);
-	WRITE_ONCE(gp->state, G_RUNNABLE);
-	if (mp)
-		kr_runq_put(mp, gp, true);
-	else
-		kr_globq_put(gp);
-	kr_wakep();
+	kr_unlock(lock);
 }

@@ -28,296 +28,42 @@
  *
  * A goroutine that was preempted in mid code is "locked" to its M (g.lockedm),
  * which sits parked below the trampoline. An M that takes such a goroutine
- * from a queue gives its P to that M and joins the pool.
+ * from a queue gives its P to that M and joins the pool. One that has asked to
+ * stay on its thread (kaus_lock_thread()) is locked whenever it does not run;
+ * then its M gives the P away and waits in the same manner, below its loop.
  *
  * Ps whose holder sleeps in the kernel are marked SLEEPING by the assist. They
  * count as idle for kr_wakep().
  */
 #include "base/rand.h"
-#include "sched/sched.h"
+#include "sched/chance.h"
+#include "sched/deadlock.h"
+#include "sched/follow.h"
+#include "sched/netpoll.h"
+#include "sched/runq.h"
+#include "sched/stw.h"
 
 #define GLOBQ_TICK	61	/* prime: no resonance with programs' patterns */
-#define STEAL_ROUNDS	4
+#define SPIN_NS		25000	/* at most, looking for work */
+#define QUIET_NS	4000	/* and among Ps that do not change */
+#define SEAT_NS		3000	/* until a runnext may be taken away */
+#define LOOK_PAUSES	20
+#define TIMERS_WEIGHT	9	/* of late timers against the global queue */
+#define TURN_MAX_NS	10000000
 
 struct kr_sched sched;
 __thread struct m *kr_tls_m __attribute__((tls_model("initial-exec")));
 
-/* Not inlined: the compiler must not reuse an address of errno. */
-static KR_NOINLINE int errno_get(void)
-{
-	return errno;
-}
-
-static KR_NOINLINE void errno_set(int err)
-{
-	errno = err;
-}
-
-uint64_t kr_owner(const struct p *pp)
-{
-	return READ_ONCE(pp->slot->owner);
-}
-
-static inline uint64_t with_state(uint64_t owner, uint32_t state)
-{
-	return (owner & ~(uint64_t)0xff) | state;
-}
-
-bool kr_owner_cas(struct p *pp, uint64_t old, uint64_t new)
-{
-	while (!kr_cas(&pp->slot->owner, old, new)) {
-		if (KAUS_OWNER_STATE(old) != KAUS_P_RUNNING ||
-		    !kr_cas(&pp->slot->owner,
-			    with_state(old, KAUS_P_STOPPED), old))
-			return false;
-	}
-	return true;
-}
-
-bool kr_p_needs_m(const struct p *pp)
-{
-	uint64_t timer = READ_ONCE(pp->slot->timer_ns);
-
-	return kr_p_has_work(pp) || READ_ONCE(sched.hdr->nr_global) ||
-	       (timer && timer <= kr_clock_now_ns());
-}
-
-/* ---- Ps ---- */
-
-void kr_idle_put_locked(struct p *pp)
-{
-	pp->link = sched.idle_ps;
-	sched.idle_ps = pp;
-	kr_add(&sched.nr_idle, 1);
-}
-
-struct p *kr_idle_get(void)
-{
-	struct p *pp;
-
-	if (!READ_ONCE(sched.nr_idle))
-		return NULL;
-	kr_lock(&sched.lock);
-	pp = sched.idle_ps;
-	if (pp) {
-		sched.idle_ps = pp->link;
-		kr_sub(&sched.nr_idle, 1);
-	}
-	kr_unlock(&sched.lock);
-	if (pp)
-		sched.assist->busy();
-	return pp;
-}
-
-void kr_p_drop(struct m *mp)
-{
-	mp->p = NULL;
-	WRITE_ONCE(mp->slot->proc, KAUS_NONE);
-}
-
-void kr_p_release(struct m *mp, struct p *pp)
-{
-	uint64_t idle = KAUS_OWNER(KAUS_P_IDLE, 0, KAUS_OWNER_GEN(mp->owner));
-
-	/* The slot first: the module must not connect this M with a P that
-	 * is already somebody else's.
-	 */
-	kr_p_drop(mp);
-	if (!kr_owner_cas(pp, mp->owner, idle))
-		kr_throw("proc: released a P of somebody else");
-}
-
-static void p_adopt(struct m *mp, struct p *pp)
-{
-	mp->p = pp;
-	mp->home = pp->id;
-	WRITE_ONCE(mp->slot->proc, pp->id);
-	if (sched.bind && pp->cpu != KAUS_NONE && mp->bound_cpu != pp->cpu) {
-		/* Advice: the mask may have shrunk since. */
-		(void)kr_cpu_bind(pp->cpu);
-		mp->bound_cpu = pp->cpu;
-	}
-	if (pp->start_spinning) {
-		pp->start_spinning = false;
-		mp->spinning = true;
-	}
-}
-
-void kr_p_take(struct m *mp, struct p *pp)
-{
-	/* Sysmon may be probing it: then the CAS makes it RUNNING again. */
-	mp->owner = with_state(kr_owner(pp), KAUS_P_RUNNING);
-	if (KAUS_OWNER_WORKER(mp->owner) != mp->id ||
-	    !kr_owner_cas(pp, mp->owner, mp->owner))
-		kr_throw("proc: given a P that is not ours");
-	p_adopt(mp, pp);
-}
-
-void kr_p_acquire(struct m *mp, struct p *pp)
-{
-	uint64_t old = kr_owner(pp);
-
-	mp->owner = KAUS_OWNER(KAUS_P_RUNNING, mp->id,
-			       KAUS_OWNER_GEN(old) + 1);
-	if (KAUS_OWNER_STATE(old) != KAUS_P_IDLE ||
-	    !kr_cas(&pp->slot->owner, old, mp->owner))
-		kr_throw("proc: idle P is not idle");
-	p_adopt(mp, pp);
-}
-
-void kr_pending_put(struct p *pp)
-{
-	kr_lock(&sched.lock);
-	pp->link = sched.pending_ps;
-	WRITE_ONCE(sched.pending_ps, pp);
-	kr_unlock(&sched.lock);
-}
-
-static struct p *pending_get(void)
-{
-	struct p *pp;
-
-	if (!READ_ONCE(sched.pending_ps))
-		return NULL;
-	kr_lock(&sched.lock);
-	pp = sched.pending_ps;
-	if (pp)
-		WRITE_ONCE(sched.pending_ps, pp->link);
-	kr_unlock(&sched.lock);
-	return pp;
-}
-
-void kr_sleeping_clear(const struct p *pp)
-{
-	kr_and(&sched.hdr->sleeping[pp->id / 64], ~(1ULL << (pp->id % 64)));
-}
-
-void kr_sleeping_taken(const struct p *pp)
-{
-	kr_sleeping_clear(pp);
-	kr_add(&sched.nr_handoffs, 1);
-}
-
-void kr_p_start(struct p *pp)
-{
-	int err = sched.assist->start(pp, kr_owner(pp));
-
-	if (!err)
-		return;
-	if (err != -EAGAIN)
-		kr_throw("proc: idle P has an owner");
-	kr_pending_put(pp);
-	sched.assist->service_poke();
-}
-
-/*
- * A P whose holder sleeps in the kernel, or NULL; look on from *@id. The hint
- * may be stale either way: the owner word decides.
- */
-static struct p *sleeping_next(uint32_t *id, uint64_t *ret_owner)
-{
-	while (*id < sched.nr_procs) {
-		uint64_t bits = READ_ONCE(sched.hdr->sleeping[*id / 64]) >>
-				(*id % 64);
-		struct p *pp;
-
-		if (!bits) {
-			*id = (*id / 64 + 1) * 64;
-			continue;
-		}
-		*id += (uint32_t)__builtin_ctzll(bits);
-		if (*id >= sched.nr_procs)
-			break;
-		pp = sched.allp[(*id)++];
-		*ret_owner = kr_owner(pp);
-		if (KAUS_OWNER_STATE(*ret_owner) == KAUS_P_SLEEPING)
-			return pp;
-	}
-	return NULL;
-}
-
-/* A P whose holder sleeps in the kernel can do the work. */
-static void wake_sleeping_p(void)
-{
-	uint64_t owner;
-	uint32_t id = 0;
-	struct p *pp;
-
-	while ((pp = sleeping_next(&id, &owner))) {
-		int err = sched.assist->start(pp, owner);
-
-		if (!err)
-			kr_sleeping_taken(pp);
-		else if (err == -EAGAIN)
-			sched.assist->service_poke();
-		if (err != -EBUSY)
-			return;
-	}
-}
-
-/* A P that has work and no M, or NULL. It is then the caller's. */
-static bool take_needy_p(struct m *mp)
-{
-	struct p *pp = pending_get();
-	uint64_t owner;
-	uint32_t id = 0;
-
-	if (pp) {
-		kr_p_acquire(mp, pp);
-		return true;
-	}
-	while ((pp = sleeping_next(&id, &owner))) {
-		uint64_t mine = KAUS_OWNER(KAUS_P_RUNNING, mp->id,
-					   KAUS_OWNER_GEN(owner) + 1);
-
-		if (!kr_p_needs_m(pp) || !kr_cas(&pp->slot->owner, owner, mine))
-			continue;
-		kr_sleeping_taken(pp);
-		kr_p_take(mp, pp);
-		return true;
-	}
-	return false;
-}
-
-void kr_wakep_slow(void)
-{
-	struct p *pp;
-
-	if (READ_ONCE(sched.nr_spinning) || !kr_cas(&sched.nr_spinning, 0, 1))
-		return;
-	pp = kr_idle_get();
-	if (pp) {
-		pp->start_spinning = true;
-		kr_p_start(pp);
-		return;
-	}
-	kr_sub(&sched.nr_spinning, 1);
-	wake_sleeping_p();
-}
-
 /* ---- running a goroutine ---- */
-
-void kr_publish_stack(struct m *mp, const struct g *gp)
-{
-	struct kaus_worker *slot = mp->slot;
-
-	if (gp) {
-		WRITE_ONCE(slot->stack_lo,
-			   (uint64_t)(gp->stack.lo + TRAMP_FRAME));
-		WRITE_ONCE(slot->stack_hi, (uint64_t)gp->stack.hi);
-	} else {
-		WRITE_ONCE(slot->stack_hi, 0);
-		WRITE_ONCE(slot->stack_lo, 0);
-	}
-}
 
 static inline void set_running(struct m *mp, struct g *gp)
 {
-	mp->curg = gp;
-	gp->wait_reason = NULL;
+	WRITE_ONCE(mp->curg, gp);
 	WRITE_ONCE(gp->state, G_RUNNING);
-	kr_publish_stack(mp, gp);
-	mp->p->nr_switches++;
+	if (!gp->ctx.saved.sp)
+		kr_g_begin(mp, gp);
+	kr_publish_stack(mp, gp->nopreempt ? NULL : gp);
+	ADD_ONCE(mp->p->nr_switches, 1);
 }
 
 void kr_post_run(struct m *mp)
@@ -334,24 +80,88 @@ void kr_post_run(struct m *mp)
 static void execute(struct m *mp, struct g *gp)
 {
 	set_running(mp, gp);
+	kr_chance_arm(mp);
 	kr_context_leave(&mp->g0, &gp->ctx, 0);
-	kr_context_swap(&mp->g0.sp, gp->ctx.sp);
+	kr_swap(&mp->g0.saved, &gp->ctx.saved);
 	kr_context_arrive(&mp->g0);
 	kr_post_run(mp);
 }
 
+/*
+ * Is there a timer to be fired before the next goroutine runs? Those that have
+ * been fired run first: what is due meanwhile is to stand behind them in the
+ * queue, and firing it later is no later. (A head that has come round to the
+ * old end of the queue makes timers wait for one round of it, once in 2^24.)
+ */
+KR_INLINE bool timer_is_first(const struct p *pp, uint64_t *now_ns)
+{
+	uint64_t timer = READ_ONCE(pp->slot->timer_ns);
+	uint32_t head;
+
+	if (!timer)
+		return false;
+	head = READ_ONCE(pp->slot->runq_head);
+	if (pp->fired_tail - head - 1 < RUNQ_SIZE)
+		return false;
+	*now_ns = kr_clock_now_ns();
+	return timer <= *now_ns;
+}
+
+/*
+ * Timers that are late come before the global queue, where a hog goes that had
+ * to give way to them: it would get a slice for every 61 of their goroutines,
+ * which are short. But whoever takes the processor from it leaves it a tenth.
+ */
+static void end_globq_turn(struct p *pp, uint64_t now_ns)
+{
+	uint64_t ran_ns = now_ns - pp->globq_turn_ns;
+
+	if (ran_ns > TURN_MAX_NS)
+		ran_ns = TURN_MAX_NS;
+	pp->globq_after_ns = now_ns + ran_ns * TIMERS_WEIGHT;
+	pp->globq_turn_ns = 0;
+}
+
+static bool is_globq_turn(struct p *pp)
+{
+	uint64_t timer = READ_ONCE(pp->slot->timer_ns), now_ns;
+
+	if (!timer)
+		return true;
+	now_ns = kr_clock_now_ns();
+	return timer > now_ns || now_ns >= pp->globq_after_ns;
+}
+
+static struct g *globq_get(struct p *pp, bool more)
+{
+	struct g *gp = kr_globq_get(more ? pp : NULL);
+
+	if (gp && READ_ONCE(pp->slot->timer_ns))
+		pp->globq_turn_ns = kr_clock_now_ns();
+	return gp;
+}
+
 /* The P's own next goroutine if nothing else has a claim before it. */
-static struct g *next_local(struct m *mp)
+KR_INLINE struct g *next_local(struct m *mp)
 {
 	struct p *pp = mp->p;
+	uint64_t now_ns;
 	bool inherit;
 	struct g *gp;
 
-	if (READ_ONCE(pp->slot->timer_ns) || READ_ONCE(sched.stopping))
+	if (unlikely(mp->lockedg)) {
+		/* Before anybody can make it ready. */
+		WRITE_ONCE(mp->curg->lockedm, mp);
 		return NULL;
-	if ((pp->sched_tick + 1) % GLOBQ_TICK == 0 &&
-	    READ_ONCE(sched.hdr->nr_global))
+	}
+	if (timer_is_first(pp, &now_ns) || pp->globq_turn_ns ||
+	    READ_ONCE(sched.detour))
 		return NULL;
+	if ((pp->sched_tick + 1) % GLOBQ_TICK == 0) {
+		if (READ_ONCE(sched.hdr->nr_global))
+			return NULL;
+		kr_follow_tick(pp);
+	}
 	gp = kr_runq_get(pp, &inherit);
 	if (!gp)
 		return NULL;
@@ -364,14 +174,13 @@ static struct g *next_local(struct m *mp)
 	return gp;
 }
 
-struct m *kr_switch_out(struct m *mp, kr_post_fn post, void *arg)
+/* Go on with @next, or with the M's loop, and leave @post to it. */
+KR_INLINE struct m *switch_to(struct m *mp, struct g *gp, struct g *next,
+			      kr_post_fn post, void *arg, bool dead)
 {
-	struct g *gp = mp->curg, *next;
-	bool dead = READ_ONCE(gp->state) == G_DEAD;
 	struct kr_context *to;
 
-	gp->saved_errno = errno_get();
-	next = next_local(mp);
+	gp->saved_errno = *mp->errno_addr;
 	mp->post = post;
 	mp->post_g = gp;
 	mp->post_arg = arg;
@@ -379,17 +188,22 @@ struct m *kr_switch_out(struct m *mp, kr_post_fn post, void *arg)
 		set_running(mp, next);
 		to = &next->ctx;
 	} else {
-		mp->curg = NULL;
+		WRITE_ONCE(mp->curg, NULL);
 		kr_publish_stack(mp, NULL);
 		to = &mp->g0;
 	}
 	kr_context_leave(&gp->ctx, to, dead);
-	kr_context_swap(&gp->ctx.sp, to->sp);
+	kr_swap(&gp->ctx.saved, &to->saved);
 	kr_context_arrive(&gp->ctx);
 	mp = kr_self();
 	kr_post_run(mp);
-	errno_set(gp->saved_errno);
+	*mp->errno_addr = gp->saved_errno;
 	return mp;
+}
+
+struct m *kr_switch_out(struct m *mp, kr_post_fn post, void *arg)
+{
+	return switch_to(mp, mp->curg, next_local(mp), post, arg, false);
 }
 
 static void post_free(struct m *mp, struct g *gp, void *arg)
@@ -398,32 +212,74 @@ static void post_free(struct m *mp, struct g *gp, void *arg)
 	kr_g_free(mp, gp);
 }
 
-/* Store the result for kr_join and wake the joiner. The G is reused only
- * after it was joined.
- */
+/* After the exchange whoever joins may use the G again. */
 static void post_ended(struct m *mp, struct g *gp, void *arg)
 {
-	struct g *joiner = NULL;
-
 	(void)arg;
-	WRITE_ONCE(gp->state, G_DEAD);
-	kr_lock(&gp->join_lock);
-	if (gp->join == JOIN_WAITING)
-		joiner = gp->joiner;
-	gp->join = JOIN_ENDED;
-	kr_unlock(&gp->join_lock);
-	if (joiner)
-		kr_ready(mp, joiner);
+	kr_g_strip(mp, gp);
+	if (!kr_cas(&gp->join, JOIN_OPEN, JOIN_ENDED))
+		kr_join_ended(mp, gp);
 }
 
+/*
+ * Whoever waits in kaus_join() goes on at once, in the rest of the slice: it is
+ * parked, and what it does first, reusing this stack, must not be done before
+ * it was left.
+ */
 void kr_g_end(struct m *mp)
 {
-	struct g *gp = mp->curg;
-	bool joinable = gp->join != JOIN_NONE;
+	struct g *gp = mp->curg, *next = NULL;
+	uintptr_t join = smp_load_acquire(&gp->join);
+	kr_post_fn post = NULL;
 
 	WRITE_ONCE(gp->state, G_DEAD);
-	kr_switch_out(mp, joinable ? post_ended : post_free, NULL);
+	mp->lockedg = NULL;
+	mp->nr_thread_locks = 0;
+	if (!(join & JOIN_MARK) && !READ_ONCE(((struct g *)join)->lockedm) &&
+	    !READ_ONCE(sched.detour)) {
+		next = (struct g *)join;
+	} else {
+		next = next_local(mp);
+		post = join == JOIN_NONE ? post_free : post_ended;
+	}
+	switch_to(mp, gp, next, post, NULL, true);
 	kr_throw("proc: dead goroutine runs");
+}
+
+static void post_join(struct m *mp, struct g *gp, void *arg)
+{
+	struct g *target = *(struct g **)arg;
+
+	WRITE_ONCE(gp->state, G_WAITING);
+	if (kr_cas(&target->join, JOIN_OPEN, (uintptr_t)gp))
+		return;
+	/* It has ended since; or somebody else joins it, which is refused. */
+	if (!kr_cas(&target->join, JOIN_ENDED, (uintptr_t)gp))
+		*(struct g **)arg = NULL;
+	kr_ready(mp, gp);
+}
+
+struct m *kr_g_join(struct m *mp, struct g *gp, int *ret_err)
+{
+	struct g *self = mp->curg;
+
+	*ret_err = 0;
+	switch (smp_load_acquire(&gp->join)) {
+	case JOIN_OPEN:
+		WRITE_ONCE(self->wait_reason, "join");
+		mp = kr_switch_out(mp, post_join, &gp);
+		if (gp)
+			return mp;
+		break;
+	case JOIN_ENDED:
+		if (kr_cas(&gp->join, JOIN_ENDED, (uintptr_t)self))
+			return mp;
+		break;
+	default:
+		break;
+	}
+	*ret_err = -EINVAL;
+	return mp;
 }
 
 void kr_g_main(struct g *gp)
@@ -432,12 +288,14 @@ void kr_g_main(struct g *gp)
 
 	kr_context_arrive(&gp->ctx);
 	kr_post_run(mp);
-	errno_set(0);
+	*mp->errno_addr = 0;
 	kr_exit(mp);
 	if (gp->spawn_fn)
 		gp->ret_value = gp->spawn_fn(gp->arg);
 	else
 		gp->fn(gp->arg);
+	if (gp->locals)
+		kr_locals_end(gp);
 	mp = kr_enter();
 	if (!mp)
 		kr_throw("proc: goroutine ends inside the runtime");
@@ -449,7 +307,7 @@ void kr_g_main(struct g *gp)
 struct g *kr_find_quick(struct m *mp)
 {
 	struct p *pp = mp->p;
-	uint64_t timer;
+	uint64_t now_ns;
 	struct g *gp;
 	bool inherit;
 
@@ -464,15 +322,15 @@ struct g *kr_find_quick(struct m *mp)
 		kr_new_slice(pp);
 		return gp;
 	}
-	timer = READ_ONCE(pp->slot->timer_ns);
-	if (timer) {
-		uint64_t now = kr_clock_now_ns();
-
-		if (timer <= now)
-			kr_timers_run(mp, pp, now);
-	}
+	if (unlikely(pp->globq_turn_ns))
+		end_globq_turn(pp, kr_clock_now_ns());
+	if (timer_is_first(pp, &now_ns))
+		kr_timers_run(mp, pp, now_ns);
+	if (kr_chance_on())
+		return kr_chance_pick(mp);
 	if ((pp->sched_tick + 1) % GLOBQ_TICK == 0) {
-		gp = kr_globq_get(NULL);
+		kr_follow_tick(pp);
+		gp = is_globq_turn(pp) ? globq_get(pp, false) : NULL;
 		if (gp) {
 			kr_new_slice(pp);
 			return gp;
@@ -482,44 +340,112 @@ struct g *kr_find_quick(struct m *mp)
 	if (gp && inherit)
 		return gp;
 	if (!gp)
-		gp = kr_globq_get(pp);
+		gp = globq_get(pp, true);
 	kr_new_slice(pp);
 	return gp;
 }
 
+/*
+ * The holder of @victim has run one goroutine for a while, with another in the
+ * seat. Robbing one that is about to get to it would make pairs that wake each
+ * other bounce between CPUs. What it has seen outlasts the look: on a slow machine
+ * one round takes longer than a spinner may stay.
+ */
+static bool sits_long(struct kr_seated *seen, const struct p *victim,
+		      uint64_t now)
+{
+	uint64_t nr = READ_ONCE(victim->nr_switches);
+
+	if (seen->victim == victim && seen->nr_switches == nr)
+		return now - seen->since_ns >= SEAT_NS;
+	if (seen->victim != victim && now - seen->since_ns < 2 * SEAT_NS)
+		return false;
+	*seen = (struct kr_seated){ victim, nr, now };
+	return false;
+}
+
+/*
+ * Does the kernel run something else in place of the holder? Only the module
+ * tells. Such a P is robbed after those whose holders run, whose queues are in
+ * warm caches; and of its runnext too, for it will not get to that in a moment.
+ */
+static bool is_off_cpu(const struct p *victim)
+{
+	uint64_t owner = kr_owner(victim);
+	uint32_t id = KAUS_OWNER_WORKER(owner);
+
+	return sched.assist->tells_on_cpu &&
+	       KAUS_OWNER_STATE(owner) == KAUS_P_RUNNING &&
+	       id < smp_load_acquire(&sched.nr_ms) &&
+	       !READ_ONCE(sched.allm[id]->slot->on_cpu);
+}
+
+/*
+ * Look at the other Ps until there is something to take, or until they have
+ * been quiet for a moment. As long as an M spins nobody wakes another one,
+ * which is a system call: so among Ps that are busy with themselves it is
+ * worth more to stay than to park and be woken for nothing again and again.
+ */
 static struct g *steal(struct m *mp)
 {
+	uint64_t now = kr_clock_now_ns(), end = now + SPIN_NS;
+	uint64_t quiet = now + QUIET_NS, last_sum = 0;
+	struct kr_seated *seen = &mp->seated;
 	struct p *pp = mp->p;
-	uint32_t nr = sched.nr_procs;
+	uint32_t nr = kr_nr_procs();
 	struct g *gp;
 	bool inherit;
 
-	for (int round = 0; round < STEAL_ROUNDS; round++) {
-		bool last = round == STEAL_ROUNDS - 1;
+	if (kr_alone())
+		return NULL;
+	for (;;) {
 		uint32_t at = kr_rand(&pp->rand) % nr;
+		struct p *off_cpu = NULL;
+		uint64_t sum = 0;
 
 		for (uint32_t i = 0; i < nr; i++, at = (at + 1) % nr) {
 			struct p *victim = sched.allp[at];
-			uint64_t timer;
+			uint64_t timer, next;
 
 			if (victim == pp)
 				continue;
 			timer = READ_ONCE(victim->slot->timer_ns);
-			if (last && timer && timer <= kr_clock_now_ns()) {
-				kr_timers_run(mp, victim, kr_clock_now_ns());
+			if (timer && timer <= now) {
+				kr_timers_run(mp, victim, now);
 				gp = kr_runq_get(pp, &inherit);
 				if (gp)
 					return gp;
 			}
+			next = READ_ONCE(victim->slot->runnext);
+			sum += next * 3 + READ_ONCE(victim->slot->runq_tail) +
+			       READ_ONCE(victim->slot->sched_tick);
 			if (!kr_p_has_work(victim))
 				continue;
-			gp = kr_runq_steal(pp, victim, last);
+			if (is_off_cpu(victim)) {
+				off_cpu = victim;
+				continue;
+			}
+			gp = kr_runq_steal(pp, victim, next &&
+					   sits_long(seen, victim, now));
 			if (gp)
 				return gp;
 		}
-		cpu_relax();
+		gp = off_cpu ? kr_runq_steal(pp, off_cpu, true) : NULL;
+		if (gp)
+			return gp;
+		if (READ_ONCE(sched.hdr->nr_global) ||
+		    READ_ONCE(sched.stopping) || READ_ONCE(sched.stw))
+			return NULL;
+		now = kr_clock_now_ns();
+		if (sum != last_sum)
+			quiet = now + QUIET_NS;
+		last_sum = sum;
+		if (now >= end || now >= quiet)
+			return NULL;
+		/* Each look takes cache lines away from who needs them. */
+		for (int i = 0; i < LOOK_PAUSES; i++)
+			cpu_relax();
 	}
-	return NULL;
 }
 
 static void stop_spinning(struct m *mp)
@@ -532,28 +458,7 @@ static void stop_spinning(struct m *mp)
 		kr_wakep();
 }
 
-static bool work_anywhere(void)
-{
-	uint64_t now = 0;
-
-	if (READ_ONCE(sched.hdr->nr_global))
-		return true;
-	for (uint32_t i = 0; i < sched.nr_procs; i++) {
-		struct p *pp = sched.allp[i];
-		uint64_t timer = READ_ONCE(pp->slot->timer_ns);
-
-		if (kr_p_has_work(pp))
-			return true;
-		if (timer && !now)
-			now = kr_clock_now_ns();
-		if (timer && timer <= now)
-			return true;
-	}
-	return false;
-}
-
-/* Main has ended: nothing runs any more. The process will exit. */
-static KR_NORETURN void m_halt(struct m *mp)
+void kr_m_halt(struct m *mp)
 {
 	struct p *pp;
 
@@ -565,11 +470,71 @@ static void pooled(struct m *mp, bool on)
 {
 	if (mp->pooled == on)
 		return;
-	mp->pooled = on;
-	if (on)
-		kr_add(&sched.nr_pooled, 1);
-	else
+	WRITE_ONCE(mp->pooled, on);
+	if (!on) {
 		kr_sub(&sched.nr_pooled, 1);
+		WRITE_ONCE(mp->ending, false);
+		return;
+	}
+	WRITE_ONCE(mp->idle_round, READ_ONCE(sched.reap_round));
+	if (kr_add(&sched.nr_pooled, 1) > kr_keep_ms() &&
+	    !READ_ONCE(sched.reaping))
+		kr_spawner_reap();
+}
+
+/*
+ * The spawner thinks that there are too many idle Ms, of which this has been
+ * one for long. Nobody can give it a P while it is not parked.
+ */
+static bool may_end(struct m *mp)
+{
+	if (!READ_ONCE(mp->ending))
+		return false;
+	WRITE_ONCE(mp->ending, false);
+	if (kr_sub(&sched.nr_pooled, 1) < kr_keep_ms()) {
+		kr_add(&sched.nr_pooled, 1);
+		return false;
+	}
+	WRITE_ONCE(mp->pooled, false);
+	return true;
+}
+
+static void take_idle_p(struct m *mp)
+{
+	struct p *pp = kr_idle_get();
+
+	if (pp)
+		kr_p_acquire(mp, pp);
+}
+
+/*
+ * The timekeeper goes on with a P from the network. Nobody was woken for it:
+ * unless that is soon, the watch will see to the next timer (netpoll.c), if it
+ * does not already sleep in epoll. It claims that before it looks who keeps
+ * time, so one of the two sees the other.
+ */
+static void pass_timekeeping(void)
+{
+	if (READ_ONCE(sched.nr_idle) &&
+	    (kr_netpoll_is_claimed() ||
+	     kr_timers_next() <= kr_clock_now_ns() + KR_NETPOLL_TICK_NS))
+		kr_wakep();
+}
+
+/*
+ * In place of the pool, whence nobody can give it a P. What became ready
+ * without one is in the global queue: there may be Ps to be had all the same.
+ */
+static int wait_in_netpoll(struct m *mp, uint64_t deadline_ns)
+{
+	int err;
+
+	pooled(mp, false);
+	err = kr_netpoll_block(mp, deadline_ns);
+	pooled(mp, true);
+	if (!mp->p)
+		kr_p_take_needy(mp);
+	return err;
 }
 
 /*
@@ -577,51 +542,73 @@ static void pooled(struct m *mp, bool on)
  * sleeps until the earliest timer and then takes an idle P. Timers of Ps that
  * are not idle are also their holders' business, so a timekeeper that finds no
  * idle P has nothing to do.
+ *
+ * Return: false: without a P, the M ends.
  */
-static void wait_for_p(struct m *mp)
+static bool wait_for_p(struct m *mp)
 {
+	bool may_poll = true, kept_time = false;
 	struct p *pp = NULL;
 
-	if (take_needy_p(mp)) {
-		pooled(mp, false);
-		return;
-	}
+	/* Counted before it looks: see kr_service_run(). */
 	pooled(mp, true);
+	if (kr_p_take_needy(mp)) {
+		pooled(mp, false);
+		return true;
+	}
 	while (!pp) {
 		uint64_t deadline = KAUS_FOREVER;
 		uint64_t next;
+		bool poll;
 		int err;
 
 		if (READ_ONCE(sched.stopping))
-			m_halt(mp);
+			kr_m_halt(mp);
+		/* What it kept time for somebody has to take over first. */
+		if (!kept_time && may_end(mp))
+			return false;
+		/* Before it looks who keeps time: see pass_timekeeping(). */
+		poll = may_poll && kr_netpoll_claim();
 		kr_lock(&sched.lock);
 		next = sched.nr_idle ? kr_timers_next() : KAUS_FOREVER;
 		if (next != KAUS_FOREVER &&
 		    (!sched.timekeeper || next < sched.tk_ns)) {
-			sched.timekeeper = mp;
+			WRITE_ONCE(sched.timekeeper, mp);
 			sched.tk_ns = next;
 			deadline = next;
 		}
 		kr_unlock(&sched.lock);
-
-		err = sched.assist->park(mp, true, deadline, &pp);
 		if (deadline == KAUS_FOREVER)
-			continue;
-		kr_lock(&sched.lock);
-		if (sched.timekeeper == mp)
-			sched.timekeeper = NULL;
-		kr_unlock(&sched.lock);
-		if (err == -ETIMEDOUT) {
-			pp = kr_idle_get();
-			if (pp) {
-				pooled(mp, false);
-				kr_p_acquire(mp, pp);
-				return;
-			}
+			kr_deadlock_hint();
+
+		if (poll) {
+			err = wait_in_netpoll(mp, deadline);
+			may_poll = err != 0;
+		} else {
+			err = sched.assist->park(mp, true, deadline, &pp);
+		}
+		kept_time = deadline != KAUS_FOREVER;
+		if (kept_time) {
+			kr_lock(&sched.lock);
+			if (sched.timekeeper == mp)
+				WRITE_ONCE(sched.timekeeper, NULL);
+			kr_unlock(&sched.lock);
+			if (mp->p)
+				pass_timekeeping();
+			else if (err == -ETIMEDOUT)
+				take_idle_p(mp);
+		}
+		if (mp->p) {
+			pooled(mp, false);
+			return true;
 		}
 	}
 	pooled(mp, false);
 	kr_p_take(mp, pp);
+	/* Given a P by the kernel: the time of idle ones is to be kept. */
+	if (kept_time && !mp->spinning)
+		kr_wakep();
+	return true;
 }
 
 /* Nothing to do: give up the P. True if there is one again, false to park. */
@@ -630,6 +617,7 @@ static bool go_idle(struct m *mp)
 	struct p *pp = mp->p;
 	bool was_spinning = mp->spinning;
 
+	kr_follow();
 	kr_lock(&sched.lock);
 	if (READ_ONCE(sched.hdr->nr_global) || READ_ONCE(sched.stopping)) {
 		kr_unlock(&sched.lock);
@@ -642,7 +630,7 @@ static bool go_idle(struct m *mp)
 		mp->spinning = false;
 		kr_sub(&sched.nr_spinning, 1);	/* (C) */
 	}
-	if (!work_anywhere())			/* (D) */
+	if (!kr_work_anywhere())			/* (D) */
 		return false;
 	pp = kr_idle_get();
 	if (!pp)
@@ -660,16 +648,22 @@ static struct g *find_runnable(struct m *mp)
 	struct g *gp;
 
 	for (;;) {
-		if (!mp->p)
-			wait_for_p(mp);
+		if (!mp->p && !wait_for_p(mp))
+			return NULL;
 		if (READ_ONCE(sched.stopping))
-			m_halt(mp);
+			kr_m_halt(mp);
+		if (unlikely(READ_ONCE(sched.stw))) {
+			kr_stop_in_loop(mp);
+			continue;
+		}
 		gp = kr_find_quick(mp);
+		if (!gp && kr_netpoll_is_on())
+			gp = kr_netpoll_find(mp);
 		if (gp)
 			break;
 		if (mp->spinning ||
 		    2 * READ_ONCE(sched.nr_spinning) <
-			    sched.nr_procs - READ_ONCE(sched.nr_idle)) {
+			    kr_nr_procs() - READ_ONCE(sched.nr_idle)) {
 			if (!mp->spinning) {
 				mp->spinning = true;
 				kr_add(&sched.nr_spinning, 1);
@@ -694,14 +688,47 @@ static void handoff_locked(struct m *mp, struct g *gp)
 
 	kr_p_drop(mp);
 	pooled(mp, true);
+	kr_offer(gp, pp, mp->owner);
 	err = sched.assist->handoff(mp, true, gp->lockedm, pp, mp->owner,
 				    &given);
-	if (err)
-		kr_throw("proc: cannot give a P to a locked M");
+	if (err) {
+		/* It has been given one and will look for its goroutine. */
+		if (err != -EBUSY)
+			kr_throw("proc: cannot give a P to a locked M");
+		pooled(mp, false);
+		mp->p = pp;
+		WRITE_ONCE(mp->slot->proc, pp->id);
+		kr_offer_retract(gp, pp, mp->owner);
+		kr_globq_put(gp);
+		/* Whoever looked while it was in no queue has gone idle. */
+		kr_wakep();
+		return;
+	}
 	if (given) {
 		pooled(mp, false);
 		kr_p_take(mp, given);
 	}
+}
+
+/*
+ * The goroutine that this M is locked to has parked or given way: others get
+ * the P, and one comes back with it.
+ */
+static void wait_for_lockedg(struct m *mp)
+{
+	struct p *pp = mp->p;
+
+	kr_lock(&sched.lock);
+	kr_p_release(mp, pp);
+	kr_idle_put_locked(pp);
+	kr_unlock(&sched.lock);
+	/* Somebody has to keep time, too, and this M will not. */
+	if (kr_work_anywhere() || kr_timers_next() != KAUS_FOREVER)
+		kr_wakep();
+	kr_add(&sched.nr_lockedg_waits, 1);
+	kr_deadlock_hint();
+	kr_wait_locked(mp, mp->lockedg, NULL);
+	kr_sub(&sched.nr_lockedg_waits, 1);
 }
 
 /*
@@ -711,8 +738,16 @@ static void handoff_locked(struct m *mp, struct g *gp)
 void kr_m_loop(struct m *mp)
 {
 	for (;;) {
-		struct g *gp = find_runnable(mp);
+		struct g *gp;
 
+		if (mp->lockedg) {
+			wait_for_lockedg(mp);
+			execute(mp, mp->lockedg);
+			continue;
+		}
+		gp = find_runnable(mp);
+		if (!gp)
+			return;
 		if (gp->lockedm)
 			handoff_locked(mp, gp);
 		else
@@ -726,7 +761,7 @@ void kr_reacquire(struct m *mp)
 {
 	struct g *gp = mp->curg;
 	struct p *pp = mp->p;
-	uint64_t asleep = with_state(mp->owner, KAUS_P_SLEEPING);
+	uint64_t asleep = kr_owner_in(mp->owner, KAUS_P_SLEEPING);
 
 	/* Fallback: being probed, or SLEEPING but nobody has taken it yet. */
 	if (kr_owner_cas(pp, mp->owner, mp->owner))
@@ -735,26 +770,27 @@ void kr_reacquire(struct m *mp)
 		kr_sleeping_clear(pp);
 		return;
 	}
-	mp->nr_lost++;
+	ADD_ONCE(mp->nr_lost, 1);
 	kr_and(&mp->slot->events, ~KAUS_EV_LOST);
 	kr_p_drop(mp);
 	pp = kr_idle_get();
+	if (!pp)
+		pp = kr_pending_get();
 	if (pp) {
+		bool was_last = kr_p_no_spinner(pp);
+
 		kr_p_acquire(mp, pp);
 		kr_new_slice(pp);
+		/* Nobody looks for work in its place: the goroutine goes on. */
+		if (was_last)
+			kr_wakep();
 		return;
 	}
 	WRITE_ONCE(gp->state, G_RUNNABLE);
-	gp->lockedm = mp;
+	WRITE_ONCE(gp->lockedm, mp);
 	kr_globq_put(gp);
 	kr_wakep();
-	pp = NULL;
-	while (!pp)
-		sched.assist->park(mp, false, KAUS_FOREVER, &pp);
-	kr_p_take(mp, pp);
-	gp->lockedm = NULL;
-	WRITE_ONCE(gp->state, G_RUNNING);
-	kr_new_slice(mp->p);
+	kr_wait_locked(mp, gp, NULL);
 }
 
 static void post_yield(struct m *mp, struct g *gp, void *arg)
@@ -762,14 +798,20 @@ static void post_yield(struct m *mp, struct g *gp, void *arg)
 	(void)arg;
 	WRITE_ONCE(gp->state, G_RUNNABLE);
 	kr_runq_put(mp, gp, false);
+	if (kr_alone())
+		return;
+	/* Whoever looked in between has found no work and gone idle. */
+	smp_mb();	/* (A) before (B) */
+	kr_wakep();
 }
 
-static void post_preempted(struct m *mp, struct g *gp, void *arg)
+void kr_post_preempted(struct m *mp, struct g *gp, void *arg)
 {
 	(void)mp;
 	(void)arg;
 	WRITE_ONCE(gp->state, G_RUNNABLE);
 	kr_globq_put(gp);
+	kr_wakep();
 }
 
 struct m *kr_yield(struct m *mp)
@@ -780,31 +822,45 @@ struct m *kr_yield(struct m *mp)
 	return kr_switch_out(mp, post_yield, NULL);
 }
 
+struct m *kr_act_on_events(struct m *mp)
+{
+	uint32_t events = kr_xchg(&mp->slot->events, 0);
+
+	if (unlikely(events & KR_EV_FINAL))
+		sched.finalize(mp);
+	if (unlikely(READ_ONCE(sched.stw))) {
+		kr_stop_here(mp);
+	} else if (unlikely(events & KR_EV_GC)) {
+		mp = sched.gc(mp);
+	} else if ((events & KAUS_EV_PREEMPT) && !mp->curg->nopreempt &&
+		   kr_p_needs_m(mp->p) && kr_chance_gives_way(mp)) {
+		ADD_ONCE(mp->p->nr_yield_preempts, 1);
+		mp = kr_switch_out(mp, kr_post_preempted, NULL);
+	}
+	return mp;
+}
+
 KR_NOINLINE void kr_exit_slow(void)
 {
 	struct m *mp = kr_self();
 
 	do {
-		uint32_t events;
-
 		WRITE_ONCE(mp->slot->defer, 1);
 		barrier();
 		if (READ_ONCE(mp->p->slot->owner) != mp->owner)
 			kr_reacquire(mp);
-		events = kr_xchg(&mp->slot->events, 0);
-		if ((events & KAUS_EV_PREEMPT) && kr_p_needs_m(mp->p)) {
-			mp->p->nr_yield_preempts++;
-			mp = kr_switch_out(mp, post_preempted, NULL);
-		}
+		mp = kr_act_on_events(mp);
 		barrier();
-		WRITE_ONCE(mp->slot->defer, 0);
+		smp_store_release(&mp->slot->defer, 0);
 		barrier();
 	} while (READ_ONCE(mp->slot->events));
+	/* Perhaps another M's by now, which does no harm. */
+	kr_chance_arm(mp);
 }
 
 void kr_proc_init(void)
 {
 	kr_globq_init();
-	for (uint32_t i = sched.nr_procs; i-- > 0;)
+	for (uint32_t i = kr_nr_procs(); i-- > 0;)
 		kr_idle_put_locked(sched.allp[i]);
 }

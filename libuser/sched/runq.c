@@ -15,28 +15,20 @@
  *	steal		anybody		copy entries, then CAS head
  *	runnext		holder puts and gets, thieves take: exchange and CAS
  *
+ * What the holder does on each switch is in runq.h.
+ *
  * The global queue is urcu's wfcqueue: whoever puts, a plain thread or a
  * trampoline, never waits. Takers are serialised by gq_lock.
  */
-#include "sched/sched.h"
+#include "base/rand.h"
+#include "sched/chance.h"
+#include "sched/runq.h"
 
 /* Gs a P takes at once from the global queue into its own. */
 #define GLOBQ_BATCH	(RUNQ_SIZE / 2)
 
-/* The runnext seat holds a pointer as an integer: its type is ABI. */
-static inline struct g *next_g(uint64_t word)
-{
-	return (struct g *)(uintptr_t)word;
-}
-
-static inline uint64_t next_word(struct g *gp)
-{
-	return (uint64_t)(uintptr_t)gp;
-}
-
-/* The ring is full: half of it and @gp go to the global queue. */
-static bool runq_put_slow(struct p *pp, struct g *gp, uint32_t head,
-			  uint32_t tail)
+bool kr_ring_put_slow(struct p *pp, struct g *gp, uint32_t head,
+		      uint32_t tail)
 {
 	struct g *batch[RUNQ_SIZE / 2];
 	uint32_t nr = (tail - head) / 2;
@@ -50,72 +42,6 @@ static bool runq_put_slow(struct p *pp, struct g *gp, uint32_t head,
 		kr_globq_put(batch[i]);
 	kr_globq_put(gp);
 	return true;
-}
-
-static void ring_put(struct p *pp, struct g *gp)
-{
-	struct kaus_proc *s = pp->slot;
-
-	for (;;) {
-		uint32_t head = smp_load_acquire(&s->runq_head);
-		uint32_t tail = s->runq_tail;
-
-		if (likely(tail - head < RUNQ_SIZE)) {
-			WRITE_ONCE(pp->runq[tail % RUNQ_SIZE], gp);
-			smp_store_release(&s->runq_tail, tail + 1);
-			return;
-		}
-		if (runq_put_slow(pp, gp, head, tail))
-			return;
-	}
-}
-
-/**
- * kr_runq_put() - Put a goroutine into the queue of the M's P.
- * @mp: The M, preemption off.
- * @gp: The goroutine, RUNNABLE.
- * @next: Into the runnext seat; whoever sat there goes to the ring.
- *
- * The exchange makes it a full barrier with @next, as kr_wakep() needs.
- */
-void kr_runq_put(struct m *mp, struct g *gp, bool next)
-{
-	struct p *pp = mp->p;
-
-	if (next) {
-		gp = next_g(kr_xchg(&pp->slot->runnext, next_word(gp)));
-		if (!gp)
-			return;
-	}
-	ring_put(pp, gp);
-}
-
-/**
- * kr_runq_get() - Take the next goroutine of the P.
- * @pp: The P, held by the caller.
- * @ret_inherit: Set if it came from runnext and so goes on with the slice.
- */
-struct g *kr_runq_get(struct p *pp, bool *ret_inherit)
-{
-	struct kaus_proc *s = pp->slot;
-	uint64_t next = READ_ONCE(s->runnext);
-
-	*ret_inherit = false;
-	/* Only the holder fills the seat: if the CAS fails, it is empty. */
-	if (next && kr_cas(&s->runnext, next, 0)) {
-		*ret_inherit = true;
-		return next_g(next);
-	}
-	for (;;) {
-		uint32_t head = smp_load_acquire(&s->runq_head);
-		struct g *gp;
-
-		if (s->runq_tail == head)
-			return NULL;
-		gp = READ_ONCE(pp->runq[head % RUNQ_SIZE]);
-		if (kr_cas(&s->runq_head, head, head + 1))
-			return gp;
-	}
 }
 
 /**
@@ -145,12 +71,14 @@ struct g *kr_runq_steal(struct p *pp, struct p *victim, bool steal_next)
 			if (!steal_next || !next)
 				return NULL;
 			if (kr_cas(&v->runnext, next, 0))
-				return next_g(next);
+				return kr_next_g(next);
 			continue;
 		}
 		/* head moved between the two loads: read again. */
 		if (nr > RUNQ_SIZE / 2)
 			continue;
+		if (kr_chance_on())
+			nr = 1 + kr_rand(&pp->rand) % nr;
 		for (uint32_t i = 0; i < nr; i++) {
 			struct g *gp =
 				READ_ONCE(victim->runq[(head + i) % RUNQ_SIZE]);
@@ -159,7 +87,7 @@ struct g *kr_runq_steal(struct p *pp, struct p *victim, bool steal_next)
 		}
 		if (!kr_cas(&v->runq_head, head, head + nr))
 			continue;
-		pp->nr_steals++;
+		ADD_ONCE(pp->nr_steals, 1);
 		nr--;
 		if (nr)
 			smp_store_release(&s->runq_tail, mine + nr);
@@ -172,15 +100,42 @@ void kr_globq_init(void)
 	cds_wfcq_init(&sched.gq_head, &sched.gq_tail);
 }
 
+/*
+ * Tell the module whose thread the first goroutine waits for, so that a P which
+ * is handed off goes there at once. A hint: puts and takes may pass each other.
+ */
+static void publish_next(const struct m *lockedm)
+{
+	WRITE_ONCE(sched.hdr->next_worker, lockedm ? lockedm->id + 1 : 0);
+}
+
+/* gq_lock held. */
+static void publish_first(void)
+{
+	struct cds_wfcq_node *node =
+		__cds_wfcq_first_nonblocking(&sched.gq_head, &sched.gq_tail);
+
+	if (!node || node == CDS_WFCQ_WOULDBLOCK)
+		publish_next(NULL);
+	else
+		publish_next(READ_ONCE(container_of(node, struct g,
+						    gq_node)->lockedm));
+}
+
 void kr_globq_put(struct g *gp)
 {
+	/* Before anybody may take it and run it. */
+	struct m *lockedm = gp->lockedm;
+
 	/* Count first: a count too high only costs a look. */
 	kr_add(&sched.hdr->nr_global, 1);
 	if (kr_cas(&gp->gq_claim, GQ_CANCELLED, GQ_QUEUED))
 		return;
-	WRITE_ONCE(gp->gq_claim, GQ_QUEUED);
+	/* Whoever takes the claim sees the goroutine as it is here. */
+	smp_store_release(&gp->gq_claim, GQ_QUEUED);
 	cds_wfcq_node_init(&gp->gq_node);
-	cds_wfcq_enqueue(&sched.gq_head, &sched.gq_tail, &gp->gq_node);
+	if (!cds_wfcq_enqueue(&sched.gq_head, &sched.gq_tail, &gp->gq_node))
+		publish_next(lockedm);
 }
 
 bool kr_globq_cancel(struct g *gp)
@@ -188,6 +143,18 @@ bool kr_globq_cancel(struct g *gp)
 	if (!kr_cas(&gp->gq_claim, GQ_QUEUED, GQ_CANCELLED))
 		return false;
 	kr_sub(&sched.hdr->nr_global, 1);
+	/*
+	 * Out of the queue with it if it is the first: the next put would
+	 * revive it there, before all others.
+	 */
+	kr_lock(&sched.gq_lock);
+	if (__cds_wfcq_first_nonblocking(&sched.gq_head, &sched.gq_tail) ==
+	    &gp->gq_node) {
+		__cds_wfcq_dequeue_blocking(&sched.gq_head, &sched.gq_tail);
+		WRITE_ONCE(gp->gq_claim, GQ_NONE);
+		publish_first();
+	}
+	kr_unlock(&sched.gq_lock);
 	return true;
 }
 
@@ -206,25 +173,26 @@ static struct g *globq_take_locked(void)
 		if (kr_xchg(&gp->gq_claim, GQ_NONE) == GQ_QUEUED)
 			break;
 	}
-	kr_sub(&sched.hdr->nr_global, 1);
 	return gp;
 }
 
 struct g *kr_globq_get(struct p *pp)
 {
+	uint32_t nr, nr_taken = 0;
 	struct g *gp, *more;
-	uint32_t nr;
 
 	nr = READ_ONCE(sched.hdr->nr_global);
 	if (!nr)
 		return NULL;
 	kr_lock(&sched.gq_lock);
 	gp = globq_take_locked();
+	if (gp)
+		nr_taken++;
 	/*
 	 * A fair share of the rest comes along, to take the lock less often.
 	 * Not the preempted ones: they would stand before short work there.
 	 */
-	nr = nr / sched.nr_procs;
+	nr = nr / kr_nr_procs();
 	if (nr > GLOBQ_BATCH)
 		nr = GLOBQ_BATCH;
 	for (; pp && gp && !gp->lockedm && nr > 1; nr--) {
@@ -234,10 +202,14 @@ struct g *kr_globq_get(struct p *pp)
 		more = globq_take_locked();
 		if (!more)
 			break;
-		ring_put(pp, more);
+		nr_taken++;
+		kr_ring_put(pp, more);
 		if (more->lockedm)
 			break;
 	}
+	/* Now: who looks at the count and then at the rings finds each. */
+	kr_sub(&sched.hdr->nr_global, nr_taken);
+	publish_first();
 	kr_unlock(&sched.gq_lock);
 	return gp;
 }

@@ -3,87 +3,50 @@
  * Channels, with the semantics of Go's (runtime/chan.go).
  *
  * DOC: One lock per channel. A sender that finds a waiting receiver copies its
- * element straight into the receiver's variable and makes it ready; otherwise
- * it fills a buffer slot or waits. Receivers mirror that. Invariants:
- *	- at least one of the two wait lists is empty;
+ * element straight into the receiver's variable and wakes it; otherwise it
+ * fills a buffer slot or waits. Receivers mirror that. Invariants:
+ *	- at least one of the two wait lists has nobody who can be woken;
  *	- receivers wait only while the buffer is empty, senders only while it
  *	  is full.
- * A waiter lives on the stack of its goroutine. It may be touched only while
- * it is on a list (lock held) or by whoever took it off, until that one calls
- * kr_ready(): then the stack goes on.
  *
  * Copying to another goroutine's stack with the lock held may fault a page in;
  * preemption is off, so nobody else is held up but those who want this lock.
  */
+#include "sync/chan.h"
+
 #include <kaus/chan.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "sched/sched.h"
+#include "mem/heap.h"
+#include "sched/runq.h"
 
-struct waiter {
-	struct g *gp;
-	void *elem;		/* to copy from or to, or NULL */
-	int result;		/* 0, or -EPIPE: woken by close */
-	struct waiter *next;
-};
-
-struct waitlist {
-	struct waiter *first;
-	struct waiter **last;
-};
-
-struct kaus_chan {
-	/* Fixed. */
-	size_t elem_size;
-	size_t capacity;
-	/* lock */
-	uint32_t lock KR_PAIR_ALIGNED;
-	bool closed;
-	size_t nr;		/* buffered */
-	size_t head;		/* oldest one's slot */
-	struct waitlist senders, receivers;
-	char buf[] KR_PAIR_ALIGNED;
-};
-
-static void waitlist_init(struct waitlist *wl)
+static inline void copy(const struct kaus_chan *ch, void *to, const void *from)
 {
-	wl->first = NULL;
-	wl->last = &wl->first;
-}
-
-static void waitlist_put(struct waitlist *wl, struct waiter *w)
-{
-	w->next = NULL;
-	*wl->last = w;
-	wl->last = &w->next;
-}
-
-static struct waiter *waitlist_get(struct waitlist *wl)
-{
-	struct waiter *w = wl->first;
-
-	if (!w)
-		return NULL;
-	wl->first = w->next;
-	if (!wl->first)
-		wl->last = &wl->first;
-	return w;
-}
-
-static void copy(const struct kaus_chan *ch, void *to, const void *from)
-{
-	if (to && from && ch->elem_size)
+	if (!to || !from)
+		return;
+	/* What it overwrites may be all that refers to an object. */
+	if (unlikely(READ_ONCE(kr_heap.marking) || !kr_self()))
+		kr_heap_ops.copy(to, from, ch->elem_size);
+	else if (likely(ch->elem_size == sizeof(uint64_t)))
+		memcpy(to, from, sizeof(uint64_t));
+	else if (ch->elem_size)
 		memcpy(to, from, ch->elem_size);
 }
 
-static char *buf_slot(struct kaus_chan *ch, size_t i)
+static inline char *buf_slot(struct kaus_chan *ch, size_t i)
 {
 	size_t at = ch->head + i;
 
 	if (at >= ch->capacity)
 		at -= ch->capacity;
-	return ch->buf + at * ch->elem_size;
+	return (char *)ch->buf + at * ch->elem_size;
+}
+
+/* What is in the buffer may be all that refers to an object. */
+static bool has_root(const struct kaus_chan *ch)
+{
+	return ch->capacity && ch->elem_size >= sizeof(void *);
 }
 
 KR_API struct kaus_chan *kaus_chan_make(size_t elem_size, size_t capacity)
@@ -92,7 +55,8 @@ KR_API struct kaus_chan *kaus_chan_make(size_t elem_size, size_t capacity)
 	size_t bytes;
 
 	if (__builtin_mul_overflow(elem_size, capacity, &bytes) ||
-	    __builtin_add_overflow(bytes, sizeof(*ch) + KR_CACHE_PAIR, &bytes))
+	    __builtin_add_overflow(bytes, sizeof(*ch) + KR_CACHE_PAIR - 1,
+				   &bytes))
 		return NULL;
 	bytes &= ~(size_t)(KR_CACHE_PAIR - 1);
 	ch = aligned_alloc(KR_CACHE_PAIR, bytes);
@@ -101,8 +65,13 @@ KR_API struct kaus_chan *kaus_chan_make(size_t elem_size, size_t capacity)
 	memset(ch, 0, sizeof(*ch));
 	ch->elem_size = elem_size;
 	ch->capacity = capacity;
-	waitlist_init(&ch->senders);
-	waitlist_init(&ch->receivers);
+	if (has_root(ch)) {
+		struct m *mp = kr_enter();
+
+		kr_root_add(&ch->root, ch->buf,
+			    (char *)ch->buf + elem_size * capacity);
+		kr_exit_any(mp);
+	}
 	return ch;
 }
 
@@ -110,154 +79,226 @@ KR_API void kaus_chan_free(struct kaus_chan *ch)
 {
 	if (!ch)
 		return;
-	if (ch->senders.first || ch->receivers.first)
+	if (READ_ONCE(ch->senders.first) || READ_ONCE(ch->receivers.first))
 		kr_throw("chan: freed while goroutines wait on it");
+	if (has_root(ch)) {
+		struct m *mp = kr_enter();
+
+		kr_root_del(&ch->root);
+		kr_exit_any(mp);
+	}
 	free(ch);
 }
 
-/* The parts that do not wait. 0, -EAGAIN or -EPIPE; *ret_ready to be woken. */
-static int send_locked(struct kaus_chan *ch, const void *elem,
-		       struct g **ret_ready)
+int kr_chan_send_locked(struct kaus_chan *ch, const void *elem,
+			struct kr_wait **ret_wake)
 {
-	struct waiter *w;
+	struct kr_waiter *w;
 
 	if (ch->closed)
 		return -EPIPE;
-	w = waitlist_get(&ch->receivers);
+	w = kr_waitlist_claim(&ch->receivers);
 	if (w) {
 		copy(ch, w->elem, elem);
-		w->result = 0;
-		*ret_ready = w->gp;
+		*ret_wake = kr_waiter_done(w, 0);
 		return 0;
 	}
 	if (ch->nr == ch->capacity)
 		return -EAGAIN;
 	copy(ch, buf_slot(ch, ch->nr), elem);
-	ch->nr++;
+	WRITE_ONCE(ch->nr, ch->nr + 1);
 	return 0;
 }
 
-static int recv_locked(struct kaus_chan *ch, void *ret_elem,
-		       struct g **ret_ready)
+int kr_chan_recv_locked(struct kaus_chan *ch, void *ret_elem,
+			struct kr_wait **ret_wake)
 {
-	struct waiter *w;
+	struct kr_waiter *w;
 
 	if (ch->nr) {
 		copy(ch, ret_elem, buf_slot(ch, 0));
 		if (++ch->head == ch->capacity)
 			ch->head = 0;
-		ch->nr--;
 		/* A waiting sender's element takes the free slot. */
-		w = waitlist_get(&ch->senders);
-		if (w) {
-			copy(ch, buf_slot(ch, ch->nr), w->elem);
-			ch->nr++;
-		}
+		w = kr_waitlist_claim(&ch->senders);
+		if (w)
+			copy(ch, buf_slot(ch, ch->nr - 1), w->elem);
+		else
+			WRITE_ONCE(ch->nr, ch->nr - 1);
 	} else {
-		w = waitlist_get(&ch->senders);
+		w = kr_waitlist_claim(&ch->senders);
 		if (w)
 			copy(ch, ret_elem, w->elem);
 		else
 			return ch->closed ? -EPIPE : -EAGAIN;
 	}
-	if (w) {
-		w->result = 0;
-		*ret_ready = w->gp;
-	}
+	if (w)
+		*ret_wake = kr_waiter_done(w, 0);
 	return 0;
 }
 
-KR_API int kaus_chan_send(struct kaus_chan *ch, const void *elem)
+/* A null channel is one that nobody else will ever use. */
+static int wait_in_vain(struct m *mp, uint64_t deadline_ns, const char *reason)
 {
-	struct m *mp = kr_enter();
-	struct g *ready = NULL;
-	struct waiter w;
+	struct kr_wait wait;
+
+	kr_wait_init(&wait, mp, deadline_ns);
+	mp = kr_wait_block_on(mp, &wait, NULL, NULL, deadline_ns, reason);
+	kr_exit_any(mp);
+	return wait.result;
+}
+
+/* Either direction, with the channel's lock, which is released. */
+static KR_NOINLINE int transfer_locked(struct m *mp, struct kaus_chan *ch,
+				       bool send, void *elem,
+				       uint64_t deadline_ns, const char *reason)
+{
+	struct kr_wait *wake = NULL, wait;
+	struct kr_waiter w;
 	int err;
 
-	if (!mp)
-		return -EPERM;
-	kr_lock(&ch->lock);
-	err = send_locked(ch, elem, &ready);
-	if (err == -EAGAIN) {
-		w.gp = mp->curg;
-		w.elem = (void *)(uintptr_t)elem;
-		waitlist_put(&ch->senders, &w);
-		mp = kr_park_unlock(mp, &ch->lock, "chan send");
-		err = w.result;
-	} else {
+	err = send ? kr_chan_send_locked(ch, elem, &wake) :
+		     kr_chan_recv_locked(ch, elem, &wake);
+	if (likely(err != -EAGAIN)) {
 		kr_unlock(&ch->lock);
-		if (ready)
-			kr_ready(mp, ready);
+		if (wake)
+			kr_wait_wake(mp, wake);
+	} else {
+		struct kaus_waitlist *wl = send ? &ch->senders : &ch->receivers;
+
+		kr_wait_init(&wait, mp, deadline_ns);
+		w.wait = &wait;
+		w.elem = elem;
+		kr_waitlist_put(wl, &w);
+		if (likely(mp && deadline_ns == KAUS_NO_DEADLINE))
+			mp = kr_park_unlock(mp, &ch->lock, reason);
+		else
+			mp = kr_wait_block(mp, &wait, &ch->lock, deadline_ns,
+					   reason);
+		err = wait.result;
+		if (err == -ETIMEDOUT)
+			kr_waitlist_forget(wl, &ch->lock, &w);
 	}
-	kr_exit(mp);
+	kr_exit_any(mp);
 	return err;
+}
+
+static int transfer(struct kaus_chan *ch, bool send, void *elem,
+		    uint64_t deadline_ns, const char *reason)
+{
+	struct m *mp;
+
+	if (!kr_enter_wait(&mp))
+		return -EPERM;
+	if (unlikely(!ch))
+		return wait_in_vain(mp, deadline_ns, reason);
+	kr_lock(&ch->lock);
+	return transfer_locked(mp, ch, send, elem, deadline_ns, reason);
+}
+
+static int transfer_now(struct kaus_chan *ch, bool send, void *elem)
+{
+	struct kr_wait *wake = NULL;
+	struct m *mp;
+	int err;
+
+	if (!kr_enter_any(&mp))
+		return -EPERM;
+	if (unlikely(!ch)) {
+		kr_exit_any(mp);
+		return -EAGAIN;
+	}
+	kr_lock(&ch->lock);
+	err = send ? kr_chan_send_locked(ch, elem, &wake) :
+		     kr_chan_recv_locked(ch, elem, &wake);
+	kr_unlock(&ch->lock);
+	if (wake)
+		kr_wait_wake(mp, wake);
+	kr_exit_any(mp);
+	return err;
+}
+
+KR_API int kaus_chan_send_until(struct kaus_chan *ch, const void *elem,
+				uint64_t deadline_ns)
+{
+	return transfer(ch, true, (void *)(uintptr_t)elem, deadline_ns,
+			"chan send");
+}
+
+KR_API int kaus_chan_recv_until(struct kaus_chan *ch, void *ret_elem,
+				uint64_t deadline_ns)
+{
+	return transfer(ch, false, ret_elem, deadline_ns, "chan receive");
+}
+
+/*
+ * The two below first try the case in which a goroutine neither waits nor wakes
+ * and the element is a word, apart from the general code: with few registers
+ * to save. What a channel costs is its stores, for a locked operation waits
+ * until those before it are done.
+ */
+KR_API int kaus_chan_send(struct kaus_chan *ch, const void *elem)
+{
+	void *from = (void *)(uintptr_t)elem;
+	struct m *mp;
+
+	if (unlikely(!ch || !elem || ch->elem_size != sizeof(uint64_t)))
+		return transfer(ch, true, from, KAUS_NO_DEADLINE, "chan send");
+	mp = kr_enter();
+	if (unlikely(!mp))
+		return transfer(ch, true, from, KAUS_NO_DEADLINE, "chan send");
+	kr_lock(&ch->lock);
+	if (ch->closed || ch->receivers.first || ch->nr == ch->capacity)
+		return transfer_locked(mp, ch, true, from, KAUS_NO_DEADLINE,
+				       "chan send");
+	memcpy(buf_slot(ch, ch->nr), from, sizeof(uint64_t));
+	WRITE_ONCE(ch->nr, ch->nr + 1);
+	kr_unlock(&ch->lock);
+	kr_exit(mp);
+	return 0;
 }
 
 KR_API int kaus_chan_recv(struct kaus_chan *ch, void *ret_elem)
 {
-	struct m *mp = kr_enter();
-	struct g *ready = NULL;
-	struct waiter w;
-	int err;
+	struct m *mp;
 
-	if (!mp)
-		return -EPERM;
+	if (unlikely(!ch || !ret_elem || ch->elem_size != sizeof(uint64_t)))
+		return transfer(ch, false, ret_elem, KAUS_NO_DEADLINE,
+				"chan receive");
+	mp = kr_enter();
+	if (unlikely(!mp))
+		return transfer(ch, false, ret_elem, KAUS_NO_DEADLINE,
+				"chan receive");
 	kr_lock(&ch->lock);
-	err = recv_locked(ch, ret_elem, &ready);
-	if (err == -EAGAIN) {
-		w.gp = mp->curg;
-		w.elem = ret_elem;
-		waitlist_put(&ch->receivers, &w);
-		mp = kr_park_unlock(mp, &ch->lock, "chan receive");
-		err = w.result;
-	} else {
-		kr_unlock(&ch->lock);
-		if (ready)
-			kr_ready(mp, ready);
-	}
+	if (!ch->nr || ch->senders.first || READ_ONCE(kr_heap.marking))
+		return transfer_locked(mp, ch, false, ret_elem,
+				       KAUS_NO_DEADLINE, "chan receive");
+	memcpy(ret_elem, buf_slot(ch, 0), sizeof(uint64_t));
+	if (++ch->head == ch->capacity)
+		ch->head = 0;
+	WRITE_ONCE(ch->nr, ch->nr - 1);
+	kr_unlock(&ch->lock);
 	kr_exit(mp);
-	return err;
+	return 0;
 }
 
 KR_API int kaus_chan_try_send(struct kaus_chan *ch, const void *elem)
 {
-	struct g *ready = NULL;
-	struct m *mp;
-	int err;
-
-	if (!kr_enter_any(&mp))
-		return -EPERM;
-	kr_lock(&ch->lock);
-	err = send_locked(ch, elem, &ready);
-	kr_unlock(&ch->lock);
-	if (ready)
-		kr_ready(mp, ready);
-	kr_exit_any(mp);
-	return err;
+	return transfer_now(ch, true, (void *)(uintptr_t)elem);
 }
 
 KR_API int kaus_chan_try_recv(struct kaus_chan *ch, void *ret_elem)
 {
-	struct g *ready = NULL;
-	struct m *mp;
-	int err;
-
-	if (!kr_enter_any(&mp))
-		return -EPERM;
-	kr_lock(&ch->lock);
-	err = recv_locked(ch, ret_elem, &ready);
-	kr_unlock(&ch->lock);
-	if (ready)
-		kr_ready(mp, ready);
-	kr_exit_any(mp);
-	return err;
+	return transfer_now(ch, false, ret_elem);
 }
 
 KR_API int kaus_chan_close(struct kaus_chan *ch)
 {
-	struct waiter *w, *next, *senders, *receivers;
+	struct kr_waiter *w, *wake[2];
 	struct m *mp;
 
+	if (!ch)
+		return -EINVAL;
 	if (!kr_enter_any(&mp))
 		return -EPERM;
 	kr_lock(&ch->lock);
@@ -266,16 +307,15 @@ KR_API int kaus_chan_close(struct kaus_chan *ch)
 		kr_exit_any(mp);
 		return -EPIPE;
 	}
-	ch->closed = true;
-	senders = ch->senders.first;
-	receivers = ch->receivers.first;
-	waitlist_init(&ch->senders);
-	waitlist_init(&ch->receivers);
+	WRITE_ONCE(ch->closed, true);
+	wake[0] = kr_waitlist_claim_all(&ch->senders);
+	wake[1] = kr_waitlist_claim_all(&ch->receivers);
 	kr_unlock(&ch->lock);
-	for (w = senders ? senders : receivers; w; w = next) {
-		next = w->next;
-		w->result = -EPIPE;
-		kr_ready(mp, w->gp);
+	for (int i = 0; i < 2; i++) {
+		while ((w = wake[i])) {
+			wake[i] = w->next;
+			kr_wait_wake(mp, kr_waiter_done(w, -EPIPE));
+		}
 	}
 	kr_exit_any(mp);
 	return 0;
@@ -284,4 +324,9 @@ KR_API int kaus_chan_close(struct kaus_chan *ch)
 KR_API size_t kaus_chan_len(const struct kaus_chan *ch)
 {
 	return READ_ONCE(ch->nr);
+}
+
+KR_API size_t kaus_chan_cap(const struct kaus_chan *ch)
+{
+	return ch->capacity;
 }

@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
-/*
- * Wait groups. The waiters are a list through g.next, newest first; all are
- * made ready together, so the order does not matter.
- */
+/* Wait groups. */
 #include <kaus/sync.h>
 
-#include "sched/sched.h"
+#include "sched/runq.h"
 
 KR_API int kaus_waitgroup_add(struct kaus_waitgroup *wg, int n)
 {
-	struct g *gp, *ready = NULL;
+	struct kr_waiter *w, *wake = NULL;
 	int32_t count;
 	struct m *mp;
 	int err = 0;
@@ -23,16 +20,13 @@ KR_API int kaus_waitgroup_add(struct kaus_waitgroup *wg, int n)
 		err = -EINVAL;
 	} else {
 		wg->count = count;
-		if (!count) {
-			ready = wg->waiters;
-			wg->waiters = NULL;
-		}
+		if (!count)
+			wake = kr_waitlist_claim_all(&wg->waiters);
 	}
 	kr_unlock(&wg->lock);
-	while (ready) {
-		gp = ready;
-		ready = gp->next;
-		kr_ready(mp, gp);
+	while ((w = wake)) {
+		wake = w->next;
+		kr_wait_wake(mp, kr_waiter_done(w, 0));
 	}
 	kr_exit_any(mp);
 	return err;
@@ -43,20 +37,34 @@ KR_API int kaus_waitgroup_done(struct kaus_waitgroup *wg)
 	return kaus_waitgroup_add(wg, -1);
 }
 
-KR_API int kaus_waitgroup_wait(struct kaus_waitgroup *wg)
+KR_API int kaus_waitgroup_wait_until(struct kaus_waitgroup *wg,
+				     uint64_t deadline_ns)
 {
-	struct m *mp = kr_enter();
+	struct kr_waiter w;
+	struct kr_wait wait;
+	struct m *mp;
+	int err = 0;
 
-	if (!mp)
+	if (!kr_enter_wait(&mp))
 		return -EPERM;
 	kr_lock(&wg->lock);
 	if (!wg->count) {
 		kr_unlock(&wg->lock);
 	} else {
-		mp->curg->next = wg->waiters;
-		wg->waiters = mp->curg;
-		mp = kr_park_unlock(mp, &wg->lock, "wait group");
+		kr_wait_init(&wait, mp, deadline_ns);
+		w.wait = &wait;
+		kr_waitlist_put(&wg->waiters, &w);
+		mp = kr_wait_block(mp, &wait, &wg->lock, deadline_ns,
+				   "wait group");
+		err = wait.result;
+		if (err)
+			kr_waitlist_forget(&wg->waiters, &wg->lock, &w);
 	}
-	kr_exit(mp);
-	return 0;
+	kr_exit_any(mp);
+	return err;
+}
+
+KR_API int kaus_waitgroup_wait(struct kaus_waitgroup *wg)
+{
+	return kaus_waitgroup_wait_until(wg, KAUS_NO_DEADLINE);
 }

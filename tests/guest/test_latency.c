@@ -15,7 +15,6 @@
 #include <fcntl.h>
 #include <kaus.h>
 #include <linux/userfaultfd.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -129,6 +128,7 @@ enum how { HOW_NANOSLEEP, HOW_PIPE, HOW_FAULT };
 
 struct handoff {
 	enum how how;
+	int hog;			/* the other one never yields */
 	int nr;
 	long sleep_ns;
 	volatile uint64_t since;	/* 0: taken note of */
@@ -139,6 +139,23 @@ struct handoff {
 	int uffd;
 	volatile int stop;
 };
+
+/* Lets the sleeper go on. */
+static void release(struct handoff *h)
+{
+	struct uffdio_zeropage zero = { .range.len = 4096 };
+	struct uffd_msg msg;
+
+	if (h->how == HOW_PIPE && write(h->pipe[1], "x", 1) != 1)
+		abort();
+	if (h->how != HOW_FAULT)
+		return;
+	if (read(h->uffd, &msg, sizeof(msg)) != sizeof(msg))
+		abort();
+	zero.range.start = msg.arg.pagefault.address & ~4095ULL;
+	if (ioctl(h->uffd, UFFDIO_ZEROPAGE, &zero))
+		abort();
+}
 
 /* Runs whenever the sleeper does not, and notes how long it took. */
 static void other(void *arg)
@@ -152,41 +169,17 @@ static void other(void *arg)
 			h->ns[h->nr_seen] = (long)(kaus_now_ns() - since);
 			h->since = 0;
 			h->nr_seen++;
-			if (h->how == HOW_PIPE && write(h->pipe[1], "x", 1) != 1)
-				abort();
+			release(h);
 		}
-		kaus_yield();
+		if (!h->hog)
+			kaus_yield();
 	}
-}
-
-/* Resolves faults a good while after they happened. */
-static void *fault_server(void *arg)
-{
-	struct handoff *h = arg;
-	struct timespec pause = { .tv_nsec = 300000 };
-	struct uffd_msg msg;
-
-	while (!h->stop) {
-		struct uffdio_zeropage zero;
-
-		nanosleep(&pause, NULL);
-		if (read(h->uffd, &msg, sizeof(msg)) != sizeof(msg))
-			continue;
-		nanosleep(&pause, NULL);
-		zero.range.start = msg.arg.pagefault.address & ~4095ULL;
-		zero.range.len = 4096;
-		zero.mode = 0;
-		if (ioctl(h->uffd, UFFDIO_ZEROPAGE, &zero))
-			abort();
-	}
-	return NULL;
 }
 
 static int prepare(struct handoff *h)
 {
 	struct uffdio_api api = { .api = UFFD_API };
 	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
-	pthread_t thread;
 
 	if (pipe(h->pipe))
 		return -errno;
@@ -197,21 +190,27 @@ static int prepare(struct handoff *h)
 		return -errno;
 	h->pages = mmap(NULL, h->nr * 4096UL, PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	/* A read would be given the huge zero page, cleared for the occasion. */
+	if (madvise(h->pages, h->nr * 4096UL, MADV_NOHUGEPAGE))
+		return -errno;
 	reg.range.start = (unsigned long)h->pages;
 	reg.range.len = h->nr * 4096UL;
 	if (ioctl(h->uffd, UFFDIO_REGISTER, &reg))
 		return -errno;
-	return -pthread_create(&thread, NULL, fault_server, h);
+	return 0;
 }
 
 static int sleeper(void *arg)
 {
 	struct handoff *h = arg;
 	struct timespec ts = { .tv_nsec = h->sleep_ns };
+	struct timespec settle = { .tv_nsec = 50000000 };
 	char c;
 
 	kaus_go(other, h);
 	kaus_yield();
+	/* Mappings made at the start leave callbacks to RCU, for some ticks. */
+	nanosleep(&settle, NULL);
 	for (int i = 0; i < h->nr; i++) {
 		h->since = kaus_now_ns();
 		switch (h->how) {
@@ -235,41 +234,77 @@ static int sleeper(void *arg)
 	return 0;
 }
 
+/*
+ * The limit of a hand-off, how many may exceed it and by how much: a tick adds
+ * 2600 instructions, the module's own timer 1100, a page that the kernel needs
+ * and clears, for page tables say, 5000, timers and RCU callbacks what they like.
+ */
+#define LIMIT		10000
+#define NR_OVER		20
+#define LIMIT_WORST	20000
+
 static void check_module(struct __test_metadata *_metadata, enum how how,
-			 const char *what)
+			 int is_hog, const char *what)
 {
 	static struct handoff h;
 
 	h.how = how;
+	h.hog = is_hog;
 	h.nr = NR_SLEEPS;
+	/* Not to measure the first access to its pages. */
+	memset(h.ns, 0xff, sizeof(h.ns));
+	/* Nor how the kernel buries the test before: RCU, work items. */
+	sleep(1);
 	h.sleep_ns = 200000;
 	ASSERT_EQ(0, prepare(&h));
 	ASSERT_EQ(0, run(KAUS_ASSIST_MODULE, sleeper, &h));
 	report(what, h.ns, h.nr);
-	/*
-	 * That each one was handed off sleeper() has checked. The module alone
-	 * needs less than 10000 (bench/kmod/bench_handoff); here the way into
-	 * the system call and the runtime come on top, and a tick now and then.
-	 */
-	EXPECT_GT(25000, h.ns[h.nr * 99 / 100]);
+	/* That each one was handed off sleeper() has checked. */
+	EXPECT_GT(LIMIT, h.ns[h.nr - NR_OVER - 1]);
+	EXPECT_GT(LIMIT_WORST, h.ns[h.nr - 1]);
 }
 
 TEST(handoff_nanosleep_module)
 {
 	NEEDS_ICOUNT();
-	check_module(_metadata, HOW_NANOSLEEP, "hand-off, nanosleep, module");
+	check_module(_metadata, HOW_NANOSLEEP, 0, "hand-off, nanosleep, module");
 }
 
 TEST(handoff_pipe_module)
 {
 	NEEDS_ICOUNT();
-	check_module(_metadata, HOW_PIPE, "hand-off, read of a pipe, module");
+	check_module(_metadata, HOW_PIPE, 0, "hand-off, read of a pipe, module");
 }
 
 TEST(handoff_fault_module)
 {
 	NEEDS_ICOUNT();
-	check_module(_metadata, HOW_FAULT, "hand-off, page fault, module");
+	check_module(_metadata, HOW_FAULT, 0, "hand-off, page fault, module");
+}
+
+/*
+ * The goroutine that waits was stopped in mid code: only its own thread can go
+ * on with it, and must get the P at once, not by way of another worker.
+ */
+TEST(handoff_nanosleep_to_hog_module)
+{
+	NEEDS_ICOUNT();
+	check_module(_metadata, HOW_NANOSLEEP, 1,
+		     "hand-off to a hog, nanosleep, module");
+}
+
+TEST(handoff_pipe_to_hog_module)
+{
+	NEEDS_ICOUNT();
+	check_module(_metadata, HOW_PIPE, 1,
+		     "hand-off to a hog, read of a pipe, module");
+}
+
+TEST(handoff_fault_to_hog_module)
+{
+	NEEDS_ICOUNT();
+	check_module(_metadata, HOW_FAULT, 1,
+		     "hand-off to a hog, page fault, module");
 }
 
 TEST(handoff_nanosleep_signal)

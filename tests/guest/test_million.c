@@ -35,7 +35,7 @@
 #pragma GCC diagnostic pop
 
 #undef TEST_TIMEOUT_DEFAULT
-#define TEST_TIMEOUT_DEFAULT 900
+#define TEST_TIMEOUT_DEFAULT 7200
 
 #define NR_SEEDS	4
 #define NR_WORKERS	3	/* goroutines for each kind of work */

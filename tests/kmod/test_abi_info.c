@@ -34,6 +34,7 @@ TEST_F(info, tells_version_features_limits)
 	EXPECT_EQ(KAUS_FEAT_PREEMPT | KAUS_FEAT_KICK | KAUS_FEAT_HANDOFF,
 		  info.features & (KAUS_FEAT_PREEMPT | KAUS_FEAT_KICK |
 				   KAUS_FEAT_HANDOFF));
+	EXPECT_TRUE(info.features & KAUS_FEAT_PAGES);
 	EXPECT_LE(1, info.max_procs);
 	EXPECT_GE(KAUS_MAX_PROCS, info.max_procs);
 	EXPECT_LE(1, info.max_workers);
@@ -162,7 +163,7 @@ TEST_F(info, unknown_numbers_are_enotty)
 	char buf[256] = { 0 };
 
 	*(uint32_t *)buf = sizeof(buf);
-	for (unsigned int nr = 0x08; nr < 0x100; nr++) {
+	for (unsigned int nr = 0x09; nr < 0x100; nr++) {
 		EXPECT_EQ(-ENOTTY,
 			  kw_ioctl(self->fd, _IO(KAUS_IOC_TYPE, nr), buf))
 			TH_LOG("number %#x", nr);

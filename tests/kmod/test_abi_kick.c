@@ -55,6 +55,34 @@ TEST_F(kick, arguments)
 	EXPECT_EQ(-EINVAL, kw_kick(&self->k, 8, NULL));
 	EXPECT_EQ(-EINVAL, kw_kick(&self->k, KAUS_NONE, NULL));
 	EXPECT_EQ(-EINVAL, kw_kick(&self->k, KAUS_ANY, NULL));
+	/* A newer caller's struct is fine as long as it asks for nothing new. */
+	memset(&a, 0, sizeof(a));
+	a.arg.size = sizeof(a);
+	a.arg.worker = KAUS_ALL;
+	EXPECT_EQ(0, kw_ioctl(fd, KAUS_IOC_KICK, &a));
+	EXPECT_EQ(0, a.arg.kicked);
+}
+
+/* A slot is empty before its worker registers and after it unregistered. */
+TEST_F(kick, empty_slots)
+{
+	struct kaus_worker *slot = &self->k.workers[3];
+	uint32_t kicked = 77;
+
+	EXPECT_EQ(-ESRCH, kw_kick(&self->k, 3, &kicked));
+	EXPECT_EQ(77, kicked) TH_LOG("set by a call that failed");
+	ASSERT_EQ(0, kw_register(&self->k, 3));
+	ASSERT_EQ(0, kw_kick(&self->k, 3, &kicked));
+	EXPECT_EQ(1, kicked);
+	ASSERT_TRUE(KW_SPIN(KW_LOAD(self->k.stat[3].nr_kick) == 1));
+	EXPECT_EQ(-ESRCH, kw_kick(&self->k, 2, NULL));
+	EXPECT_EQ(-ESRCH, kw_kick(&self->k, 4, NULL));
+	ASSERT_EQ(0, kw_unregister(&self->k));
+	EXPECT_EQ(-ESRCH, kw_kick(&self->k, 3, NULL));
+	ASSERT_EQ(0, kw_kick(&self->k, KAUS_ALL, &kicked));
+	EXPECT_EQ(0, kicked);
+	EXPECT_EQ(1, slot->nr_kicks);
+	EXPECT_EQ(0, slot->events) TH_LOG("left for the next worker");
 }
 
 /* A worker that computes; with a P if arg says so. */

@@ -47,21 +47,6 @@ static int setup(FIXTURE_DATA(setup) *self)
 	return kw_ioctl(self->k.fd, KAUS_IOC_SETUP, &self->arg);
 }
 
-/* VmLck of this process in bytes. */
-static long locked_bytes(void)
-{
-	char line[256];
-	long kb = -1;
-	FILE *f = fopen("/proc/self/status", "re");
-
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "VmLck: %ld", &kb) == 1)
-			break;
-	if (f)
-		fclose(f);
-	return kb * 1024;
-}
-
 TEST_F(setup, anonymous_shared)
 {
 	EXPECT_EQ(0, setup(self));
@@ -100,6 +85,8 @@ TEST_F(setup, sizes_flags_tail)
 	}
 	self->arg.size = sizeof(self->arg);
 	for (int bit = 0; bit < 32; bit++) {
+		if (1u << bit == KAUS_SETUP_REUSE)
+			continue;
 		self->arg.flags = 1u << bit;
 		EXPECT_EQ(-EINVAL, setup(self)) TH_LOG("flag %d", bit);
 	}
@@ -180,10 +167,10 @@ TEST_F(setup, memory_not_there)
 {
 	ASSERT_EQ(0, munmap((char *)self->k.hdr + self->k.len - 4096, 4096));
 	EXPECT_EQ(-EFAULT, setup(self)) TH_LOG("last page missing");
-	EXPECT_EQ(0, locked_bytes()) TH_LOG("still charged");
+	EXPECT_EQ(0, kw_pinned_bytes()) TH_LOG("still charged");
 	ASSERT_EQ(0, munmap(self->k.hdr, self->k.len - 4096));
 	EXPECT_EQ(-EFAULT, setup(self)) TH_LOG("all missing");
-	EXPECT_EQ(0, locked_bytes()) TH_LOG("still charged");
+	EXPECT_EQ(0, kw_pinned_bytes()) TH_LOG("still charged");
 }
 
 TEST_F(setup, memory_not_writable)
@@ -196,7 +183,7 @@ TEST_F(setup, memory_not_writable)
 	EXPECT_EQ(-EFAULT, setup(self)) TH_LOG("all read-only");
 	ASSERT_EQ(0, mprotect(self->k.hdr, self->k.len, PROT_NONE));
 	EXPECT_EQ(-EFAULT, setup(self)) TH_LOG("PROT_NONE");
-	EXPECT_EQ(0, locked_bytes()) TH_LOG("still charged");
+	EXPECT_EQ(0, kw_pinned_bytes()) TH_LOG("still charged");
 }
 
 TEST_F(setup, file_mapping_is_eopnotsupp)
@@ -218,7 +205,7 @@ TEST_F(setup, file_mapping_is_eopnotsupp)
 	self->arg.addr = (uint64_t)p;
 	ret = setup(self);
 	EXPECT_EQ(-EOPNOTSUPP, ret);
-	EXPECT_EQ(0, locked_bytes()) TH_LOG("still charged");
+	EXPECT_EQ(0, kw_pinned_bytes()) TH_LOG("still charged");
 	munmap(p, self->k.len);
 	close(fd);
 	umount2(dir, MNT_DETACH);
@@ -248,7 +235,10 @@ TEST_F(setup, reserved_fields_must_be_zero)
 {
 	__u64 *reserved[] = {
 		&self->k.hdr->reserved0[0], &self->k.hdr->reserved0[12],
-		&self->k.hdr->reserved2[0], &self->k.hdr->reserved2[463],
+		&self->k.hdr->reserved2[0], &self->k.hdr->reserved2[431],
+		&self->k.hdr->reserved3[0], &self->k.hdr->reserved3[14],
+		&self->k.hdr->reserved4[0], &self->k.hdr->reserved4[13],
+		&self->k.hdr->wanted,
 		&self->k.procs[0].reserved0[0],
 		&self->k.procs[NR_PROCS - 1].reserved0[12],
 		&self->k.procs[0].reserved1[0],
@@ -267,6 +257,10 @@ TEST_F(setup, reserved_fields_must_be_zero)
 	self->k.hdr->reserved1[30] = 1;
 	EXPECT_EQ(-EINVAL, setup(self)) TH_LOG("reserved1");
 	self->k.hdr->reserved1[30] = 0;
+	self->k.hdr->wanted_why = 1;
+	EXPECT_EQ(-EINVAL, setup(self)) TH_LOG("wanted_why");
+	self->k.hdr->wanted_why = 0;
+	self->k.hdr->returnable = UINT64_MAX;
 	self->k.hdr->handoff_delay_ns = 1000;
 	self->k.procs[1].cpu = 1;
 	EXPECT_EQ(0, setup(self)) TH_LOG("fields the runtime may set");
@@ -306,11 +300,11 @@ TEST_F(setup, others_need_it_first)
 
 TEST_F(setup, charged_while_the_group_lives)
 {
-	ASSERT_EQ(0, locked_bytes());
+	ASSERT_EQ(0, kw_pinned_bytes());
 	ASSERT_EQ(0, setup(self));
-	EXPECT_EQ(self->k.len, locked_bytes());
+	EXPECT_EQ(self->k.len, kw_pinned_bytes());
 	kw_close(&self->k);
-	EXPECT_TRUE(KW_WAIT(locked_bytes() == 0)) TH_LOG("charge leaked");
+	EXPECT_TRUE(KW_WAIT(kw_pinned_bytes() == 0)) TH_LOG("charge leaked");
 }
 
 TEST_F(setup, memlock_limit_is_emfile)
@@ -325,7 +319,7 @@ TEST_F(setup, memlock_limit_is_emfile)
 	ASSERT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &none));
 	ASSERT_EQ(0, setresuid(65534, 65534, 65534));
 	EXPECT_EQ(-EMFILE, setup(self));
-	EXPECT_EQ(0, locked_bytes());
+	EXPECT_EQ(0, kw_pinned_bytes());
 	ASSERT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &one));
 	EXPECT_EQ(0, setup(self)) TH_LOG("just enough");
 	if (!kw_open(&again, NR_PROCS, NR_WORKERS)) {

@@ -171,4 +171,88 @@ TEST(groups_come_and_go)
 	}
 }
 
+/*
+ * 64 groups of 8 workers each on two CPUs, all of them spinning with somebody
+ * waiting. Each worker must get its share of both the CPUs (from the scheduler,
+ * whose business that is) and of the redirects that go with it, and nothing may
+ * look like a lock-up to the kernel, whose log is read after the tests.
+ */
+#define NR_GROUPS	64
+#define GROUP_SIZE	8
+#define NR_HOGS		(NR_GROUPS * GROUP_SIZE)
+
+static pthread_rwlock_t all_go = PTHREAD_RWLOCK_INITIALIZER;
+static unsigned int all_stop;
+
+static void small_hog(struct kw_thread *t)
+{
+	uint64_t ref = kw_sum(2000);
+
+	/*
+	 * Together, or the last ones would wait for a CPU to be made on. Asleep:
+	 * 512 that look every now and then are too much for a debug kernel.
+	 */
+	pthread_rwlock_rdlock(&all_go);
+	pthread_rwlock_unlock(&all_go);
+	kw_carry(t->kw, t->worker);
+	while (!KW_LOAD(all_stop)) {
+		if (kw_sum(2000) != ref)
+			t->value++;
+		KW_STORE(t->count, t->count + 1);
+	}
+}
+
+TEST(many_workers_in_many_groups)
+{
+	struct kw_thread *t = calloc(NR_HOGS, sizeof(*t));
+	struct kw *k = calloc(NR_GROUPS, sizeof(*k));
+	uint64_t min = UINT64_MAX, max = 0, sum = 0, bad = 0, entries = 0;
+	uint32_t idle = 0;
+
+	ASSERT_NE(NULL, t);
+	ASSERT_NE(NULL, k);
+	for (int g = 0; g < NR_GROUPS; g++) {
+		ASSERT_EQ(0, kw_group(&k[g], GROUP_SIZE, GROUP_SIZE));
+		k[g].hdr->slice_ns = 1000000;
+		for (int i = 0; i < GROUP_SIZE; i++)
+			kw_waiters(&k[g], i, 1);
+	}
+	pthread_rwlock_wrlock(&all_go);
+	for (int i = 0; i < NR_HOGS; i++) {
+		ASSERT_EQ(0, kw_thread_start(&t[i], &k[i / GROUP_SIZE],
+					     i % GROUP_SIZE, small_hog, NULL));
+	}
+	pthread_rwlock_unlock(&all_go);
+	/* Until every one of them has been redirected, which takes a turn. */
+	for (int i = 0; i < NR_HOGS; i++) {
+		struct kw_stat *stat = &k[i / GROUP_SIZE].stat[i % GROUP_SIZE];
+
+		ASSERT_TRUE(KW_WAIT(KW_LOAD(stat->nr_preempt) > 3))
+			TH_LOG("worker %d of group %d starves",
+			       i % GROUP_SIZE, i / GROUP_SIZE);
+	}
+	KW_STORE(all_stop, 1);
+	for (int i = 0; i < NR_HOGS; i++) {
+		kw_thread_join(&t[i]);
+		min = t[i].count < min ? t[i].count : min;
+		max = t[i].count > max ? t[i].count : max;
+		sum += t[i].count;
+		bad += t[i].value;
+		idle += !t[i].count;
+		entries += k[i / GROUP_SIZE].stat[i % GROUP_SIZE].nr_preempt;
+	}
+	TH_LOG("rounds of a worker: %lu to %lu, mean %lu; %lu redirects",
+	       (unsigned long)min, (unsigned long)max,
+	       (unsigned long)sum / NR_HOGS, (unsigned long)entries);
+	EXPECT_EQ(0, bad) TH_LOG("wrong results");
+	EXPECT_EQ(0, idle);
+	/*
+	 * Where the scheduler put how many on which CPU is its business, and who
+	 * begins when. Each has had its turns: see above.
+	 */
+	EXPECT_LT(sum / NR_HOGS / 100, min) TH_LOG("one has nearly nothing");
+	for (int g = 0; g < NR_GROUPS; g++)
+		kw_close(&k[g]);
+}
+
 KW_TEST_MAIN

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * When a sleeping worker's P is handed off and when it must not be: .defer,
- * timers, the delay, an empty pool and the service worker, job control, a
+ * timers, the delay, the worker that has the next goroutine, an empty pool and
+ * the service worker, job control, a
  * worker that was preempted but does not sleep, more sleepers than pool
  * workers. A bug shows as a P that is taken from a critical section, as one
  * that nobody runs although it has work, or as a pool emptied by SIGSTOP.
@@ -12,11 +13,12 @@
 
 #define A	0	/* worker that sleeps */
 #define B	1	/* the pool */
+#define C	2	/* parks outside it */
 
 FIXTURE(rules) {
 	struct kw k;
 	int fd[2];
-	struct kw_thread a, b;
+	struct kw_thread a, b, c;
 	struct kw_pool pool;
 	/* By worker A */
 	uint32_t rounds;
@@ -31,6 +33,8 @@ FIXTURE(rules) {
 	uint32_t nr_given;
 	uint64_t given_ns;
 	uint32_t hold;		/* B keeps the P while this is set */
+	/* By worker C */
+	uint32_t nr_direct;
 };
 
 FIXTURE_SETUP(rules)
@@ -332,6 +336,92 @@ TEST_F(rules, parking_finds_the_work)
 	if (!self->nr_given)
 		wake_a(self);
 	EXPECT_TRUE(finish(self));
+}
+
+/* The work has gone when a worker parks at last: a timer is still to come. */
+TEST_F(rules, parking_does_not_forget_the_timer)
+{
+	struct kw_thread s = { 0 };
+
+	self->timer_ns = 1000000000;
+	ASSERT_EQ(0, kw_thread_start(&s, &self->k, 5, service, NULL));
+	ASSERT_TRUE(KW_WAIT(kw_parked(s.tid)));
+	ASSERT_EQ(0, kw_thread_start(&self->a, &self->k, A, sleeper, self));
+	ASSERT_TRUE(KW_WAIT(KW_LOAD(s.count)));
+	kw_thread_join(&s);
+	kw_waiters(&self->k, 0, 0);
+	self->pool.given = given;
+	self->pool.arg = self;
+	ASSERT_EQ(0, kw_thread_start(&self->b, &self->k, B, kw_pool_loop,
+				     &self->pool));
+	EXPECT_TRUE(KW_WAIT(KW_LOAD(self->nr_given)))
+		TH_LOG("nobody looks at the timer");
+	if (!self->nr_given)
+		wake_a(self);
+	EXPECT_TRUE(finish(self));
+}
+
+/* Has the next goroutine on it: gets a P, or is woken without when it is over. */
+static void next_worker(struct kw_thread *t)
+{
+	FIXTURE_DATA(rules) *self = t->arg;
+	uint32_t proc;
+
+	if (kw_park(&self->k, 0, KAUS_NONE, KAUS_FOREVER, &proc) ||
+	    proc == KAUS_NONE)
+		return;
+	KW_STORE(kw_self.slot->proc, proc);
+	KW_ADD(self->nr_direct, 1);
+	KW_STORE(self->k.hdr->nr_global, 0);
+	kw_waiters(&self->k, 0, 0);
+	kw_drop(&self->k);
+	wake_a(self);
+}
+
+static const struct {
+	const char *what;
+	uint32_t next;		/* kaus_header.next_worker */
+	uint32_t nr_own;	/* in the P's own queue */
+	uint64_t timer_ns;
+	uint32_t nr_direct;
+} next_cases[] = {
+	{ "nobody", 0, 0, 0, 0 },
+	{ "the worker outside the pool", C + 1, 0, 0, 1 },
+	{ "the P has goroutines of its own", C + 1, 1, 0, 0 },
+	{ "the P has a timer that is due", C + 1, 0, 1, 0 },
+	{ "the P has a timer that is not", C + 1, 0, 3600000000000, 1 },
+	{ "the sleeper", A + 1, 0, 0, 0 },
+	{ "a worker of the pool", B + 1, 0, 0, 0 },
+	{ "no worker on the slot", 5 + 1, 0, 0, 0 },
+	{ "the first index that is too high", 8 + 1, 0, 0, 0 },
+	{ "the highest number", 0xffffffff, 0, 0, 0 },
+};
+
+TEST_F(rules, next_worker)
+{
+	for (size_t i = 0; i < sizeof(next_cases) / sizeof(*next_cases); i++) {
+		self->nr_given = 0;
+		self->nr_direct = 0;
+		self->nr_slept = 0;
+		self->pool.stop = 0;
+		self->waiters = next_cases[i].nr_own;
+		self->timer_ns = next_cases[i].timer_ns;
+		KW_STORE(self->k.hdr->next_worker, next_cases[i].next);
+		ASSERT_EQ(0, kw_thread_start(&self->c, &self->k, C,
+					     next_worker, self));
+		ASSERT_TRUE(KW_WAIT(kw_parked(self->c.tid)));
+		KW_STORE(self->k.hdr->nr_global, 1);
+		ASSERT_EQ(0, start(self));
+		EXPECT_TRUE(KW_WAIT(KW_LOAD(self->nr_slept)))
+			TH_LOG("%s: nobody got the P", next_cases[i].what);
+		kw_wake(&self->k, C, KAUS_NONE, 0);
+		kw_thread_join(&self->c);
+		EXPECT_EQ(next_cases[i].nr_direct, self->nr_direct)
+			TH_LOG("%s", next_cases[i].what);
+		EXPECT_EQ(1, self->nr_direct + self->nr_given)
+			TH_LOG("%s", next_cases[i].what);
+		ASSERT_TRUE(finish(self));
+	}
 }
 
 KW_TEST_MAIN

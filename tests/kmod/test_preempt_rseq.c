@@ -192,4 +192,42 @@ TEST_F(rseq, stale_pointer_outside_of_a_section)
 	kw_unregister(&self->k);
 }
 
+/*
+ * The area is read in an interrupt, where a page that is not there can not be
+ * fetched: no redirect then, but one when it is back. A bug is a message in
+ * the kernel log, or a worker left alone for good.
+ */
+TEST_F(rseq, area_paged_out)
+{
+	struct rseq *rs = my_rseq(), *own;
+	uint64_t refused, before;
+
+	own = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, own);
+	ASSERT_EQ(0, kw_syscall(SYS_rseq, (long)rs, __rseq_size < 32 ? 32 :
+				__rseq_size, RSEQ_FLAG_UNREGISTER, RSEQ_SIG, 0,
+				0));
+	ASSERT_EQ(0, kw_syscall(SYS_rseq, (long)own, 32, 0, RSEQ_SIG, 0, 0));
+	ASSERT_EQ(0, kw_register(&self->k, 0));
+	kw_carry(&self->k, 0);
+	refused = KW_LOAD(kw_self.slot->nr_refused);
+	/* A context switch of the thread brings the page back: not each time. */
+	for (int i = 0; i < 10000; i++) {
+		before = KW_LOAD(kw_self.stat->nr_preempt);
+		ASSERT_EQ(0, madvise(own, 4096, MADV_DONTNEED));
+		EXPECT_TRUE(KW_SPIN(KW_LOAD(kw_self.slot->nr_refused) !=
+				    refused ||
+				    KW_LOAD(kw_self.stat->nr_preempt) !=
+				    before));
+		if (KW_LOAD(kw_self.slot->nr_refused) != refused)
+			break;
+	}
+	EXPECT_LT(refused, KW_LOAD(kw_self.slot->nr_refused));
+	own->cpu_id_start = 0;
+	before = KW_LOAD(kw_self.stat->nr_preempt);
+	EXPECT_TRUE(KW_SPIN(KW_LOAD(kw_self.stat->nr_preempt) != before));
+	kw_unregister(&self->k);
+}
+
 KW_TEST_MAIN

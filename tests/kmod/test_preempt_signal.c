@@ -264,12 +264,12 @@ TEST_F(signal, handler_on_the_same_stack)
 
 	handle(SIGALRM, stay, SA_RESTART);
 	ticks(5000);
-	for (int i = 0; nr_signals < 40; i++) {
+	/* A machine that gets no CPU in a handler's time sees no slice end. */
+	for (int i = 0; nr_signals < 40 || !nr_in_handler; i++) {
 		ASSERT_EQ(ref, kw_sum(50000));
-		ASSERT_GT(100000, i);
+		ASSERT_GT(100000, i) TH_LOG("not redirected in a handler");
 	}
 	ticks(0);
-	EXPECT_LT(0, nr_in_handler);
 }
 
 static char *fault_page;

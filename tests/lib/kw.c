@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "kw.h"
+#include "slow.h"
 
 #define GENERAL_REGS	__attribute__((target("general-regs-only")))
 
@@ -32,6 +33,12 @@ _Static_assert(offsetof(struct kw_regs, ip) == 16 * 8, "ktramp.S");
 __thread struct kw_self kw_self;
 uint64_t kw_xstate_mask;
 uint64_t kw_xstate_size;
+uint64_t kw_slow = 1;
+
+__attribute__((constructor)) static void read_slow(void)
+{
+	kw_slow = slow_factor();
+}
 
 /* --- in the trampoline ---------------------------------------------------- */
 

@@ -24,8 +24,12 @@
 #define KW_SLICE_NS		200000ULL
 /* Room under a stack for the trampoline, its hook and a signal frame. */
 #define KW_HEADROOM		(32 * 1024)
-/* How long a condition may take that is sure to come; far beyond any need. */
-#define KW_PATIENCE_NS		(40 * 1000000000ULL)
+/*
+ * How long a condition may take that is sure to come; far beyond any need.
+ * Longer with KAUS_SLOW; see slow.h.
+ */
+extern uint64_t kw_slow;
+#define KW_PATIENCE_NS		(40 * 1000000000ULL * kw_slow)
 
 /*
  * What the trampoline left on the stack of the interrupted code, lowest
@@ -229,6 +233,8 @@ bool kw_in_syscall(pid_t tid, long nr);
 bool kw_parked(pid_t tid);
 int kw_pin(int cpu);
 int kw_nr_cpus(void);
+/* VmPin of this process, -1: cannot be read. */
+long kw_pinned_bytes(void);
 
 /*
  * A pool worker: parks with KAUS_PARK_POOL until kw_pool_stop(), and calls

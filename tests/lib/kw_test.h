@@ -37,6 +37,7 @@
 #include <unistd.h>
 
 #include "kw.h"
+#include "slow.h"
 
 /* Bad page, died, warned, soft lockup. */
 #define KW_TAINT_BITS	(1UL << 5 | 1UL << 7 | 1UL << 9 | 1UL << 14)
@@ -73,8 +74,10 @@ static inline void kw_need_module(void)
 {
 	int fd = open(KW_DEV, O_RDWR | O_CLOEXEC);
 
-	if (fd < 0)
+	if (fd < 0) {
+		ksft_print_header();
 		ksft_exit_skip("cannot open " KW_DEV ": %s\n", strerror(errno));
+	}
 	close(fd);
 	kw_main_pid = getpid();
 	kw_taint_before = kw_taint();

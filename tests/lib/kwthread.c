@@ -127,6 +127,20 @@ int kw_nr_cpus(void)
 	return sysconf(_SC_NPROCESSORS_ONLN);
 }
 
+long kw_pinned_bytes(void)
+{
+	char line[256];
+	long kb = -1;
+	FILE *f = fopen("/proc/self/status", "re");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "VmPin: %ld", &kb) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return kb < 0 ? -1 : kb * 1024;
+}
+
 /* --- the pool ------------------------------------------------------------- */
 
 void kw_pool_loop(struct kw_thread *t)

@@ -6,27 +6,11 @@
  *
  * If it is broken: a goroutine that looks at errno after a failed call acts on
  * another's error. The bug shows only when two of them share a thread.
- *
- * get_errno() and set_errno() are calls for a reason: the compiler may take
- * the address of errno once and keep it, and an address from before a park
- * may be another thread's. That hazard is the program's, see kaus(7).
  */
 #include "utest.h"
 
 #define NR_GS 50
 #define NR_ROUNDS 200
-
-__attribute__((noinline)) static int get_errno(void)
-{
-	__asm__ volatile("");
-	return errno;
-}
-
-__attribute__((noinline)) static void set_errno(int value)
-{
-	__asm__ volatile("");
-	errno = value;
-}
 
 static struct kaus_chan *ch;
 static struct kaus_waitgroup wg;
@@ -35,7 +19,7 @@ static void keep_errno(void *arg)
 {
 	int own = (int)(uintptr_t)arg, i;
 
-	set_errno(own);
+	ut_set_errno(own);
 	for (i = 0; i < NR_ROUNDS; i++) {
 		switch ((i + own) % 4) {
 		case 0:
@@ -51,10 +35,10 @@ static void keep_errno(void *arg)
 			CHECK_EQ(0, kaus_chan_recv(ch, NULL));
 			break;
 		}
-		if (!CHECK_EQ(own, get_errno()))
+		if (!CHECK_EQ(own, ut_errno()))
 			break;
 		own += NR_GS;
-		set_errno(own);
+		ut_set_errno(own);
 	}
 	kaus_waitgroup_done(&wg);
 }
@@ -92,7 +76,7 @@ TEST(errno_on_one_proc)
 
 static void *fresh_errno(void *arg)
 {
-	set_errno((int)(uintptr_t)arg);
+	ut_set_errno((int)(uintptr_t)arg);
 	return NULL;
 }
 
@@ -102,11 +86,11 @@ static int starting_does_not_touch(void *arg)
 	int i;
 
 	for (i = 1; i < 100; i++) {
-		set_errno(i);
+		ut_set_errno(i);
 		g = ut_spawn(fresh_errno, (void *)(uintptr_t)(i + 1000));
-		CHECK_EQ(i, get_errno());
+		CHECK_EQ(i, ut_errno());
 		CHECK_EQ(0, kaus_join(g, NULL));
-		CHECK_EQ(i, get_errno());
+		CHECK_EQ(i, ut_errno());
 	}
 	return 0;
 }
@@ -123,9 +107,9 @@ static void hog_with_errno(void *arg)
 	int own = (int)(uintptr_t)arg;
 
 	while (!atomic_load(&stop)) {
-		set_errno(own);
+		ut_set_errno(own);
 		ut_spin(100000);
-		CHECK_EQ(own, get_errno());
+		CHECK_EQ(own, ut_errno());
 	}
 	kaus_waitgroup_done(&wg);
 }
@@ -146,6 +130,7 @@ static int preempted(void *arg)
 
 TEST(preemption_keeps_errno)
 {
+	UT_SKIP_TSAN(UT_WHY_TSAN);
 	RUN(preempted, NULL);
 }
 

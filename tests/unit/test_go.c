@@ -10,7 +10,7 @@
  */
 #include "utest.h"
 
-#define NR_GS 10000
+#define NR_GS UT_MANY
 
 static atomic_uint ran[NR_GS];
 static atomic_uint nr_ran;
@@ -348,6 +348,7 @@ static int leak(void *arg)
 
 TEST(ended_goroutines_leave_nothing)
 {
+	UT_SKIP_TSAN("ThreadSanitizer's memory would be measured");
 	RUN(leak, NULL);
 }
 
@@ -378,7 +379,7 @@ static int fan_main(void *arg)
 
 TEST(goroutines_start_goroutines)
 {
-	static struct fan fan = { 20000 };
+	static struct fan fan = { 2 * UT_MANY };
 
 	RUN(fan_main, &fan);
 }

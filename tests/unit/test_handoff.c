@@ -41,6 +41,8 @@ static void write_all(void *arg)
 
 	for (; p->token; p++)
 		CHECK_EQ(1, write(p->fds[1], &p->token, 1));
+	/* It looks at the end of the list after the last reader has gone. */
+	kaus_waitgroup_done(&wg);
 }
 
 static struct pipe_end *make_pipes(unsigned int nr)
@@ -61,7 +63,7 @@ static int readers(void *arg)
 	unsigned int i, nr = nr_sleepers();
 	struct pipe_end *pipes = make_pipes(nr);
 
-	kaus_waitgroup_add(&wg, (int)nr);
+	kaus_waitgroup_add(&wg, (int)nr + 1);
 	for (i = 0; i < nr; i++)
 		ut_go(read_one, &pipes[i]);
 	for (i = 0; i < 20; i++)
@@ -312,7 +314,7 @@ static int mixed(void *arg)
 	struct pipe_end *pipes = make_pipes(nr);
 
 	ut_go_hogs();
-	kaus_waitgroup_add(&wg, (int)nr * 2);
+	kaus_waitgroup_add(&wg, (int)nr * 2 + 1);
 	for (i = 0; i < nr; i++) {
 		ut_go(read_one, &pipes[i]);
 		ut_go(sleep_in_kernel, (void *)(uintptr_t)i);

@@ -101,6 +101,7 @@ static int main_g(void *arg)
 
 TEST(idle_process_is_never_switched_to)
 {
+	UT_SKIP_TSAN("ThreadSanitizer has a thread that wakes up");
 	ASSERT_EQ(0, kaus_run(main_g, NULL));
 	/* The service thread and at least one M. */
 	EXPECT_LE(2U, nr_before);

@@ -19,21 +19,21 @@ static void *nop_value(void *arg)
 }
 
 /* What holds on every thread that is not running a goroutine. */
-static void check_outside(struct kaus_chan *ch, struct kaus_waitgroup *wg)
+static void check_outside(struct kaus_chan *ch)
 {
-	int value = 1;
-
 	CHECK_EQ(0, kaus_goid());
+	CHECK_EQ(-EPERM, kaus_preempt_disable());
+	CHECK_EQ(-EPERM, kaus_preempt_enable());
+	CHECK_EQ(-EPERM, kaus_lock_thread());
+	CHECK_EQ(-EPERM, kaus_unlock_thread());
+	CHECK_EQ(-EPERM, kaus_set_name("name"));
 	kaus_yield();
 	CHECK_EQ(-EPERM, kaus_sleep(0));
 	CHECK_EQ(-EPERM, kaus_sleep(1 * SEC));
 	CHECK_EQ(-EPERM, kaus_sleep_until(0));
 	CHECK_EQ(-EPERM, kaus_sleep_until(UINT64_MAX));
-	CHECK_EQ(-EPERM, kaus_chan_send(ch, &value));
-	CHECK_EQ(-EPERM, kaus_chan_recv(ch, &value));
-	CHECK_EQ(1, value);
-	CHECK_EQ(-EPERM, kaus_waitgroup_wait(wg));
 	CHECK_EQ(0, kaus_chan_len(ch));
+	CHECK_EQ(1, kaus_chan_cap(ch));
 	CHECK(kaus_now_ns() > 0);
 }
 
@@ -43,17 +43,26 @@ static void check_no_runtime(void)
 	struct kaus_waitgroup wg = KAUS_WAITGROUP_INIT;
 	struct kaus_g *g = (struct kaus_g *)&wg;
 	struct kaus_chan *ch;
+	struct kaus_case c;
 	int value = 1;
 
 	ch = kaus_chan_make(sizeof(int), 1);
 	if (!CHECK(ch))
 		return;
-	check_outside(ch, &wg);
+	c = (struct kaus_case)KAUS_SEND(ch, &value);
+	check_outside(ch);
 	CHECK_EQ(-EPERM, kaus_go(nop, NULL));
 	CHECK_EQ(-EPERM, kaus_spawn(nop_value, NULL, &g));
 	CHECK(g == (struct kaus_g *)&wg);
 	CHECK_EQ(-EPERM, kaus_join(g, NULL));
+	CHECK_EQ(-EPERM, kaus_join_until(g, NULL, 0));
 	CHECK_EQ(-EPERM, kaus_set_slice(0));
+	CHECK_EQ(-EPERM, kaus_chan_send(ch, &value));
+	CHECK_EQ(-EPERM, kaus_chan_recv(ch, &value));
+	CHECK_EQ(-EPERM, kaus_chan_send(NULL, &value));
+	CHECK_EQ(-EPERM, kaus_waitgroup_wait(&wg));
+	CHECK_EQ(-EPERM, kaus_select(&c, 1));
+	CHECK_EQ(-EPERM, kaus_select_try(&c, 1));
 	CHECK_EQ(-EPERM, kaus_chan_try_send(ch, &value));
 	CHECK_EQ(-EPERM, kaus_chan_try_recv(ch, &value));
 	CHECK_EQ(-EPERM, kaus_chan_close(ch));
@@ -86,7 +95,6 @@ TEST(after_the_runtime)
 
 struct plain {
 	struct kaus_chan *ch;
-	struct kaus_waitgroup wg;
 	struct kaus_g *g;
 };
 
@@ -94,9 +102,8 @@ static void *plain_thread(void *arg)
 {
 	struct plain *plain = arg;
 
-	check_outside(plain->ch, &plain->wg);
-	CHECK_EQ(-EPERM, kaus_join(plain->g, NULL));
-	CHECK_EQ(-EPERM, kaus_join(NULL, NULL));
+	check_outside(plain->ch);
+	CHECK_EQ(-EINVAL, kaus_join(NULL, NULL));
 	CHECK_EQ(0, kaus_set_slice(0));
 	return NULL;
 }

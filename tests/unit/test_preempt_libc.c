@@ -12,6 +12,8 @@
  */
 #include "utest.h"
 
+UT_PREEMPTS
+
 static struct kaus_waitgroup wg;
 static atomic_bool stop;
 

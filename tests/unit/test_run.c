@@ -102,13 +102,14 @@ TEST(bad_options_are_refused)
 	} bad[] = {
 #define SZ .size = sizeof(struct kaus_options)
 		{ "size 0", { .size = 0 } },
-		{ "short size", { .size = sizeof(struct kaus_options) - 8 } },
+		{ "short size", { .size = sizeof(struct kaus_options) - 4 } },
+		{ "long size", { .size = sizeof(struct kaus_options) + 8 } },
 		{ "nr_procs", { SZ, .nr_procs = 1000000 } },
 		{ "assist", { SZ, .assist = 3 } },
 		{ "assist < 0", { SZ, .assist = -1 } },
 		{ "bind", { SZ, .bind = 2 } },
 		{ "bind < -1", { SZ, .bind = -2 } },
-		{ "pad", { SZ, .pad = 1 } },
+		{ "virtual time", { SZ, .virtual_time = 2 } },
 #undef SZ
 	};
 	char buf[512];
@@ -141,6 +142,7 @@ TEST(bad_environment_is_refused)
 		{ "KAUS_SLICE_US", "-5" },
 		{ "KAUS_STACK_KB", "64k" },
 		{ "KAUS_STACK_KB", "-64" },
+		{ "KAUS_SCHED_RANDOM", "yes" },
 	};
 	char buf[512], old[64];
 	const char *before;
@@ -339,6 +341,41 @@ TEST(nothing_runs_after_the_run)
 	EXPECT_EQ(0, kaus_run(return_0, NULL));
 	EXPECT_EQ(-EPERM, kaus_go(do_nothing, NULL));
 	EXPECT_EQ(0UL, kaus_goid());
+}
+
+/*
+ * Main ends while a hog wants its P, at any moment of a slice: in 100 programs.
+ * One that hangs has lost main's goroutine between "stop" and telling so.
+ */
+static int end_among_hogs(void *arg)
+{
+	uint64_t end = kaus_now_ns() + *(uint64_t *)arg;
+
+	CHECK_EQ(0, kaus_set_slice(1));
+	ut_go(ut_hog, NULL);
+	ut_go(ut_hog, NULL);
+	while (kaus_now_ns() < end)
+		;
+	return 7;
+}
+
+TEST(main_ends_at_any_moment_of_a_slice)
+{
+	struct kaus_options opts = ut_procs(1);
+	uint64_t seed = kaus_now_ns() | 1;
+
+	for (int i = 0; i < 100; i++) {
+		uint64_t ns = ut_rand(&seed) % (300 * USEC);
+		int status = -1;
+		pid_t pid = fork();
+
+		if (!pid)
+			_exit(kaus_run_with(&opts, end_among_hogs, &ns));
+		ASSERT_LT(0, pid);
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		ASSERT_TRUE(WIFEXITED(status));
+		ASSERT_EQ(7, WEXITSTATUS(status));
+	}
 }
 
 TEST_HARNESS_MAIN

@@ -124,7 +124,7 @@ TEST(in_the_order_of_the_deadlines)
 	RUN_WITH(&opts, order_main, &all);
 }
 
-#define NR_SLEEPERS 10000
+#define NR_SLEEPERS UT_MANY
 
 struct sleepers {
 	struct kaus_waitgroup wg;

@@ -199,7 +199,8 @@ static int stress_main(void *arg)
 	return 0;
 }
 
-static void stress(struct __test_metadata *_metadata, unsigned int nr_procs)
+static void stress(struct __test_metadata *_metadata, unsigned int nr_procs,
+		   bool by_lot)
 {
 	const char *seed_text = getenv("KAUS_TEST_SEED");
 	const char *seconds = getenv("KAUS_TEST_SECONDS");
@@ -208,6 +209,8 @@ static void stress(struct __test_metadata *_metadata, unsigned int nr_procs)
 
 	seed = seed_text ? strtoull(seed_text, NULL, 0) : kaus_now_ns() | 1;
 	TH_LOG("KAUS_TEST_SEED=%llu", (unsigned long long)seed);
+	if (by_lot)
+		opts.sched_random = seed;
 	end_ns = seconds ? strtoull(seconds, NULL, 0) * SEC : 2 * SEC;
 	end_ns += kaus_now_ns();
 	RUN_WITH(&opts, stress_main, &seed);
@@ -215,17 +218,27 @@ static void stress(struct __test_metadata *_metadata, unsigned int nr_procs)
 
 TEST(default_procs)
 {
-	stress(_metadata, 0);
+	stress(_metadata, 0, false);
 }
 
 TEST(one_proc)
 {
-	stress(_metadata, 1);
+	stress(_metadata, 1, false);
 }
 
 TEST(eight_procs)
 {
-	stress(_metadata, 8);
+	stress(_metadata, 8, false);
+}
+
+TEST(by_lot)
+{
+	stress(_metadata, 0, true);
+}
+
+TEST(eight_procs_by_lot)
+{
+	stress(_metadata, 8, true);
 }
 
 TEST_HARNESS_MAIN

@@ -240,6 +240,7 @@ static int signals_main(void *arg)
 
 TEST(signals_of_the_program_are_delivered)
 {
+	UT_SKIP_TSAN("ThreadSanitizer keeps signals back");
 	RUN(signals_main, NULL);
 }
 

@@ -37,6 +37,7 @@ TEST(yield_lets_a_new_goroutine_run)
 struct fair {
 	atomic_ulong turns[NR_YIELDERS];
 	atomic_ulong least_at_end;
+	atomic_bool one_is_through;
 	atomic_int next;
 	atomic_int ended;
 	atomic_bool start;
@@ -55,12 +56,14 @@ static void yielder(void *arg)
 		atomic_fetch_add(&fair->turns[self], 1);
 		kaus_yield();
 	}
-	if (!atomic_fetch_add(&fair->ended, 1)) {
+	if (!atomic_exchange(&fair->one_is_through, true)) {
 		for (i = 0; i < NR_YIELDERS; i++)
 			if (atomic_load(&fair->turns[i]) < least)
 				least = atomic_load(&fair->turns[i]);
 		atomic_store(&fair->least_at_end, least);
 	}
+	/* Last: main ends the run when all have said so. */
+	atomic_fetch_add(&fair->ended, 1);
 }
 
 static int fair_main(void *arg)
@@ -149,7 +152,7 @@ static int among_yielders(void *arg)
 {
 	int i;
 
-	for (i = 0; i < 1000; i++)
+	for (i = 0; i < UT_MANY / 10; i++)
 		ut_go(spin_yielding, NULL);
 	for (i = 0; i < 10; i++)
 		kaus_sleep(1 * MSEC);

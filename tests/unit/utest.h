@@ -42,9 +42,50 @@
 #include "kselftest_harness.h"
 #pragma GCC diagnostic pop
 
+#include "../lib/slow.h"
+
 /* An emulated CPU is ten times slower than a real one. */
 #undef TEST_TIMEOUT_DEFAULT
 #define TEST_TIMEOUT_DEFAULT 60
+
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define UT_TSAN 1
+#endif
+#endif
+#if defined(__SANITIZE_THREAD__) && !defined(UT_TSAN)
+#define UT_TSAN 1
+#endif
+#ifndef UT_TSAN
+#define UT_TSAN 0
+#endif
+
+/*
+ * ThreadSanitizer runs signal handlers when it likes, on a copy of the frame:
+ * the fallback cannot preempt a goroutine in mid code. What tests just that is
+ * skipped there: a program by UT_PREEMPTS, a test by UT_SKIP_TSAN(). So is
+ * what the sanitizer's own threads and memory would be measured with.
+ */
+#define UT_WHY_TSAN "no preemption in mid code under ThreadSanitizer"
+#define UT_PREEMPTS                                                    \
+	__attribute__((constructor)) static void ut_preempts(void)     \
+	{                                                              \
+		if (!UT_TSAN)                                          \
+			return;                                        \
+		dprintf(STDOUT_FILENO, "1..0 # SKIP " UT_WHY_TSAN "\n"); \
+		_exit(KSFT_SKIP);                                      \
+	}
+#define UT_SKIP_TSAN(why)                           \
+	do {                                        \
+		if (UT_TSAN)                        \
+			SKIP(return, why);          \
+	} while (0)
+
+/*
+ * Goroutines enough to fill every queue. ThreadSanitizer has room for 8000, and
+ * each atomic operation takes it the longer the more there are.
+ */
+#define UT_MANY (UT_TSAN ? 1000 : 10000)
 
 #define USEC 1000ULL
 #define MSEC 1000000ULL
@@ -85,6 +126,22 @@ static inline bool ut_check_eq(long long expected, long long seen, int line,
 		EXPECT_EQ(0, atomic_load(&ut_failures));      \
 	} while (0)
 #define RUN(fn, arg) RUN_WITH(NULL, fn, arg)
+
+/*
+ * Calls for a reason: the compiler may take the address of errno once and keep
+ * it, and an address from before a park is another thread's.
+ */
+__attribute__((noinline, unused)) static int ut_errno(void)
+{
+	__asm__ volatile("");
+	return errno;
+}
+
+__attribute__((noinline, unused)) static void ut_set_errno(int value)
+{
+	__asm__ volatile("");
+	errno = value;
+}
 
 /* Options for a run with @nr_procs Ps. */
 static inline struct kaus_options ut_procs(unsigned int nr_procs)
@@ -135,11 +192,16 @@ static inline void ut_spin(unsigned long loops)
 		;
 }
 
-/* A goroutine that computes for ever. */
+/* A goroutine that computes for ever; where it must, it gives way itself. */
 static inline void ut_hog(void *arg)
 {
-	for (;;)
+	for (;;) {
 		__asm__ volatile("");
+		if (UT_TSAN) {
+			ut_spin(1000);
+			kaus_yield();
+		}
+	}
 }
 
 /* One hog for each P, and one more so that no P is without. */

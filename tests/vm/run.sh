@@ -17,7 +17,8 @@ The guest sees, under the same absolute paths as here, every file named in the
 command, every --add, and the shared libraries they need. Its working directory
 has the name of the current one, /tmp is empty, it runs as root with busybox.
 
-  --kernel 6.1|6.12|6.12-rt|FILE  which kernel (6.12); a FILE is a vmlinuz
+  --kernel 6.1|6.12|6.12-rt|debug-kasan|debug-kcsan|FILE
+                      which kernel (6.12); a FILE is a vmlinuz
   --modules DIR       lib/modules/VERSION belonging to a kernel FILE
   --ko FILE           the module (build/kmod/VERSION/kaus.ko if that exists)
   --module            an error if there is none
@@ -25,13 +26,15 @@ has the name of the current one, /tmp is empty, it runs as root with busybox.
   --module-args ARGS  parameters for it
   --cpus N            virtual CPUs (2)
   --mem MB            memory (1024)
-  --one-thread        all CPUs in one host thread: slower, see below
+  --one-thread        all CPUs in one host thread: slower, see below;
+                      KAUS_VM_ONE_THREAD=1 in the guest's environment
   --icount            one CPU, time counted in instructions: repeatable;
                       KAUS_ICOUNT=1 in the guest's environment
   --kvm               try KVM, fall back to emulation if the guest stays silent
   --timeout S         give up after so many seconds (300)
   --debug-args ARGS   more kernel arguments
   --disk[=MB]         a virtio disk with ext4 on /data (256)
+  --load NAME         load a module of the kernel, with those it needs
   --add HOST[:GUEST]  put a file or a directory into the guest
   --log FILE          keep the console log there
   --shell             a shell on this terminal
@@ -52,7 +55,7 @@ die() {
 }
 
 kernel=6.12 modules='' ko='' module='' no_module='' module_args='' cpus=2 mem=1024
-icount='' thread=multi kvm=${KAUS_VM_KVM:-} timeout=300 append='' disk='' log='' shell=''
+icount='' thread=multi kvm=${KAUS_VM_KVM:-} timeout=300 append='' disk='' log='' shell='' wants=''
 adds=()
 while [ $# -gt 0 ]; do
 	case $1 in
@@ -71,6 +74,7 @@ while [ $# -gt 0 ]; do
 	--debug-args) append=$2; shift ;;
 	--disk) disk=256 ;;
 	--disk=*) disk=${1#--disk=} ;;
+	--load) wants="$wants $2"; shift ;;
 	--add) adds+=("$2"); shift ;;
 	--log) log=$2; shift ;;
 	--shell) shell=1 ;;
@@ -228,11 +232,12 @@ if [ -s "$elf" ]; then
 fi
 mkdir -p "$root$PWD"
 
-# Modules for the disk, in the order their dependencies want.
+# Modules of the kernel's, in the order their dependencies want.
 load=
-if [ "$disk" ]; then
-	[ "$modules" ] || die "--disk needs --modules"
-	for want in virtio_pci virtio_blk ext4; do
+[ -z "$disk" ] || wants="$wants virtio_pci virtio_blk ext4"
+if [ "$wants" ]; then
+	[ "$modules" ] || die "--disk and --load need --modules"
+	for want in $wants; do
 		line=$(grep -E "/$want\.ko(\.[a-z]*)?:" "$modules/modules.dep") || continue	# built in
 		read -ra deps <<<"$line"
 		for ((i = ${#deps[@]} - 1; i >= 0; i--)); do
@@ -249,6 +254,8 @@ if [ "$disk" ]; then
 			load="$load $b"
 		done
 	done
+fi
+if [ "$disk" ]; then
 	# ext4 asks for its checksum by name, not by symbol.
 	line=$(grep -E '/crc32c_generic\.ko(\.[a-z]*)?:' "$modules/modules.dep" || :)
 	if [ "$line" ]; then
@@ -276,6 +283,7 @@ quote() {
 	echo "VM_WATCHDOG=$((timeout > 40 ? timeout - 20 : timeout / 2))"
 	echo "export KAUS_VM=$version"
 	[ -z "$icount" ] || echo "export KAUS_ICOUNT=1 KAUS_VM_ICOUNT=1"
+	[ "$thread" = multi ] || echo "export KAUS_VM_ONE_THREAD=1"
 	[ -z "${TERM-}" ] || echo "export TERM=$(quote "$TERM")"
 } >"$root/vm/env"
 if [ $# = 1 ]; then
@@ -296,7 +304,12 @@ args=(-nodefaults -no-user-config -display none -no-reboot -m "$mem"
 	-chardev "stdio,id=out,signal=$([ "$shell" ] && echo off || echo on)" -serial chardev:out)
 cmdline="console=ttyS0,115200 loglevel=4 log_buf_len=4M panic=-1 oops=panic"
 # The kernel's own tests of its ciphers would take a CPU for seconds.
-cmdline="$cmdline tsc=reliable no_timer_check cryptomgr.notests $append"
+cmdline="$cmdline tsc=reliable no_timer_check cryptomgr.notests"
+case $kernel in
+# An interrupt with all the checks takes long here, and that is no fault.
+debug-*) cmdline="$cmdline nosoftlockup" ;;
+esac
+cmdline="$cmdline $append"
 if [ "$disk" ]; then
 	# O_DIRECT on the guest's side must reach a raw file.
 	args+=(-drive "file=$tmp/disk,format=raw,if=none,id=d,cache=writeback"

@@ -3,12 +3,18 @@
 #ifndef KAUS_CHAN_H
 #define KAUS_CHAN_H
 
+#include <kaus/types.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
+/*
+ * Wherever a channel is given, NULL is one that is never ready: sending and
+ * receiving wait for ever, or until the deadline, and select ignores it.
+ */
 struct kaus_chan;
 
 /**
@@ -34,20 +40,49 @@ void kaus_chan_free(struct kaus_chan *ch);
  * @ch: The channel.
  * @elem: Element to copy; may be NULL if the element size is 0.
  *
- * Context: G; parks while the channel is full.
- * Return: 0, -EPIPE if @ch is or becomes closed, -EPERM outside a goroutine.
+ * Context: G, which parks while the channel is full, or any other thread while
+ * the runtime runs, which blocks.
+ * Return: 0, -EPIPE if @ch is or becomes closed, -EPERM if the runtime is not
+ * running.
  */
 int kaus_chan_send(struct kaus_chan *ch, const void *elem);
+
+/**
+ * kaus_chan_send_until() - The same with a deadline.
+ * @ch: The channel.
+ * @elem: Element to copy.
+ * @deadline_ns: Absolute CLOCK_MONOTONIC time, or KAUS_NO_DEADLINE.
+ *
+ * An element that can be sent at once is sent even if the deadline has passed.
+ *
+ * Context: as kaus_chan_send().
+ * Return: As kaus_chan_send(), or -ETIMEDOUT: nothing was sent.
+ */
+int kaus_chan_send_until(struct kaus_chan *ch, const void *elem,
+			 uint64_t deadline_ns);
 
 /**
  * kaus_chan_recv() - Receive one element.
  * @ch: The channel.
  * @ret_elem: Where to store it; NULL drops it.
  *
- * Context: G; parks while the channel is empty.
- * Return: 0, -EPIPE if @ch is closed and drained, -EPERM outside a goroutine.
+ * Context: as kaus_chan_send(), while the channel is empty.
+ * Return: 0, -EPIPE if @ch is closed and drained, -EPERM if the runtime is not
+ * running.
  */
 int kaus_chan_recv(struct kaus_chan *ch, void *ret_elem);
+
+/**
+ * kaus_chan_recv_until() - The same with a deadline.
+ * @ch: The channel.
+ * @ret_elem: Where to store it; NULL drops it.
+ * @deadline_ns: Absolute CLOCK_MONOTONIC time, or KAUS_NO_DEADLINE.
+ *
+ * Context: as kaus_chan_send().
+ * Return: As kaus_chan_recv(), or -ETIMEDOUT.
+ */
+int kaus_chan_recv_until(struct kaus_chan *ch, void *ret_elem,
+			 uint64_t deadline_ns);
 
 /**
  * kaus_chan_try_send() - Send one element if that is possible at once.
@@ -77,7 +112,7 @@ int kaus_chan_try_recv(struct kaus_chan *ch, void *ret_elem);
  * -EPIPE.
  *
  * Context: as kaus_chan_try_send().
- * Return: 0, -EPIPE if it was closed already, -EPERM.
+ * Return: 0, -EPIPE if it was closed already, -EINVAL if it is NULL, -EPERM.
  */
 int kaus_chan_close(struct kaus_chan *ch);
 
@@ -89,6 +124,15 @@ int kaus_chan_close(struct kaus_chan *ch);
  * Return: Their number; it may have changed when the caller looks at it.
  */
 size_t kaus_chan_len(const struct kaus_chan *ch);
+
+/**
+ * kaus_chan_cap() - Elements that the channel buffers.
+ * @ch: The channel.
+ *
+ * Context: any.
+ * Return: The capacity given to kaus_chan_make().
+ */
+size_t kaus_chan_cap(const struct kaus_chan *ch);
 
 #ifdef __cplusplus
 }

@@ -16,18 +16,26 @@ extern "C" {
  * @nr_procs: Number of Ps.
  * @nr_idle_procs: Ps nobody holds at this moment.
  * @nr_sleeping_procs: Ps whose holder sleeps in the kernel at this moment.
- * @nr_threads: Ms started.
+ * @nr_threads: Ms, threads that run goroutines; idle ones end after a while.
  * @nr_gs: Goroutines alive.
  * @nr_runnable: Goroutines waiting for a P at this moment.
  * @nr_switches: Goroutines started or resumed.
  * @nr_preempts: Goroutines preempted in the midst of their code.
  * @nr_yield_preempts: Preemptions that could wait for the end of a call into
  *	the runtime (and so cost no thread switch).
+ * @nr_light_preempts: Of nr_preempts, those in a preemptible function, for
+ *	which no thread changed (kaus/preemptible.h).
  * @nr_redirects: Entries into the trampoline, whatever came of them.
  * @nr_handoffs: Ps given to another M because the holder slept in the kernel.
  * @nr_lost: Times an M came back from the kernel without its P.
  * @nr_steals: Successful steals.
- * @assist: "module" or "signal".
+ * @nr_timers: Armed timers: sleeps and deadlines of calls that wait.
+ * @nr_stack_hits: Goroutines that started on a stack from their P's cache.
+ * @nr_stack_misses: Those whose stack came from the global pool.
+ * @nr_stacks: Stacks that exist, as address space at least.
+ * @nr_pooled_stacks: Free ones in the global pool that have memory.
+ * @nr_trimmed_stacks: Times that a free stack gave its memory back.
+ * @assist: "module" or "signal": who helps the scheduler now.
  */
 struct kaus_stats {
 	size_t size;
@@ -40,10 +48,17 @@ struct kaus_stats {
 	uint64_t nr_switches;
 	uint64_t nr_preempts;
 	uint64_t nr_yield_preempts;
+	uint64_t nr_light_preempts;
 	uint64_t nr_redirects;
 	uint64_t nr_handoffs;
 	uint64_t nr_lost;
 	uint64_t nr_steals;
+	uint64_t nr_timers;
+	uint64_t nr_stack_hits;
+	uint64_t nr_stack_misses;
+	uint64_t nr_stacks;
+	uint64_t nr_pooled_stacks;
+	uint64_t nr_trimmed_stacks;
 	const char *assist;
 };
 
@@ -59,10 +74,12 @@ struct kaus_stats {
 int kaus_stats_read(struct kaus_stats *st);
 
 /**
- * kaus_dump() - Write one line for each goroutine to a file descriptor.
+ * kaus_dump() - Write a line for the heap and one for each goroutine.
  * @fd: Where to.
  *
- * Number, state, wait reason, M, P and stack of each.
+ * Of the heap its size, what was live last, when it is collected next, the
+ * limit, its pages and those that are free, finalizers that are due; of each
+ * goroutine number, state, wait reason, M and stack.
  *
  * Context: any thread.
  * Return: 0, -EPERM if the runtime never ran, or the

@@ -1,0 +1,3 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
+/* As <gc/gc.h>, for programs that include it so. */
+#include "gc/gc.h"

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
+/*
+ * The scavenger: a thread that returns free pages of the heap.
+ *
+ * DOC: To return a page and to need it again costs as much as a page fault and
+ * clearing it, so pages that will be used again soon should stay, and nobody
+ * knows which. What is known is how many free pages were not used at all of
+ * late: the least number that was free at any moment since the last look. Of
+ * these, beyond a reserve in proportion to what is in use, a part goes back at
+ * each look, so that half of what a program has dropped is gone after a few
+ * looks, and one that drops and takes in turn keeps what it takes. When there
+ * is no more than the reserve the thread sleeps until the page heap tells it
+ * that there is, without a timeout: an idle process does not wake up.
+ *
+ * What stays, and was not used since the last look, is freed lazily: the kernel
+ * may take it without asking, and does so before it kills for want of memory,
+ * also where it does not tell before (memory.max is lowered). Until then it is
+ * as good as any free page: to use it again costs a miss of the TLB. So it is
+ * no reason to keep less, and there is no limit on how much is freed so.
+ *
+ * When the kernel says that memory is short, by one of the ways in
+ * os/pressure.c, all of it goes back, at once, and what else is not used: see
+ * kr_scavenge_ops. When it says, by way of the module, that it reclaims memory
+ * and wants so much, that is what it gets, in whole huge pages. It asks in
+ * parts, and only once in a while wakes somebody, so the next look is not left
+ * out then.
+ *
+ * Whole huge pages go first, then long runs, then what is left; high addresses
+ * before low ones, as allocation prefers low ones and so the high ones are
+ * those that were not used for longest. No goroutine ever waits for a page to
+ * be returned: the pages are taken out of the heap meanwhile (pages.c), at most
+ * BATCH_PAGES at a time, so that little is missing from it.
+ *
+ * Rejected: returning at the place where memory is freed, or where the heap
+ * grows over a limit (Go does the latter, its issue 57069 tells the result).
+ */
+#include "mem/scavenge.h"
+
+#include "base/barrier.h"
+#include "os/os.h"
+
+#define HUGE_PAGES	256U		/* 2 MiB */
+#define LONG_PAGES	8U		/* 64 KiB */
+#define BATCH_PAGES	(32U * HUGE_PAGES)
+#define BATCH_RUNS	64U
+#define LOOK_MS		100
+#define RESERVE_PART	10		/* of what is in use */
+#define LOOK_PART	2		/* of what is too much, at each look */
+
+static struct kr_pressure pressure;
+static const struct kr_scavenge_ops *ops;
+uint32_t kr_scavenge_nr_threads;
+static bool running;		/* pressure is open */
+
+static char *addr_of(uint32_t page)
+{
+	return kr_pages.base + ((size_t)page << KR_HPAGE_SHIFT);
+}
+
+/* Runs come by falling address: neighbours are joined. */
+static unsigned int join(const struct kr_run *runs, uint32_t nr,
+			 struct kr_vm_range *ranges)
+{
+	unsigned int n = 0;
+
+	for (uint32_t i = 0; i < nr; i++) {
+		char *addr = addr_of(runs[i].page);
+		size_t size = (size_t)runs[i].nr << KR_HPAGE_SHIFT;
+
+		if (n && addr + size == ranges[n - 1].addr) {
+			ranges[n - 1].addr = addr;
+			ranges[n - 1].size += size;
+		} else {
+			ranges[n++] = (struct kr_vm_range){ addr, size };
+		}
+	}
+	return n;
+}
+
+/* Return: what they are now. */
+static enum kr_page_state give(const struct kr_run *runs, uint32_t nr,
+			       bool lazy)
+{
+	struct kr_vm_range ranges[BATCH_RUNS];
+	unsigned int n = join(runs, nr, ranges);
+
+	if (lazy)
+		return kr_vm_free_lazily(ranges, n) ? KR_PAGE_DIRTY :
+						      KR_PAGE_LAZY;
+	return kr_vm_return(ranges, n) ? KR_PAGE_DIRTY : KR_PAGE_CLEAN;
+}
+
+/* One pass over the heap for runs of a length and alignment. */
+static uint64_t pass(const struct kr_page_wish *wish, uint64_t max_pages)
+{
+	struct kr_run runs[BATCH_RUNS];
+	uint32_t cursor = UINT32_MAX;
+	uint64_t done = 0;
+
+	while (cursor && done < max_pages) {
+		uint64_t left = max_pages - done;
+		enum kr_page_state state;
+
+		uint32_t nr = kr_pages_take_returnable(wish, &cursor,
+			left < BATCH_PAGES ? (uint32_t)left : BATCH_PAGES,
+			runs, BATCH_RUNS);
+		if (!nr)
+			continue;
+		state = give(runs, nr, wish->lazy);
+		kr_pages_put_returned(runs, nr, state);
+		if (state == KR_PAGE_DIRTY)
+			break;
+		for (uint32_t i = 0; i < nr; i++)
+			done += runs[i].nr;
+	}
+	return done;
+}
+
+static uint64_t passes(uint64_t max_pages, bool lazy)
+{
+	static const uint32_t lengths[] = { HUGE_PAGES, LONG_PAGES, 1 };
+	uint64_t done = 0;
+
+	for (int i = 0; i < 3 && done < max_pages; i++)
+		done += pass(&(struct kr_page_wish){
+			.min_pages = lengths[i],
+			.align_pages = i ? 1 : HUGE_PAGES,
+			.lazy = lazy,
+		}, max_pages - done);
+	return done;
+}
+
+uint64_t kr_scavenge(uint64_t max_pages)
+{
+	return passes(max_pages, false);
+}
+
+uint64_t kr_scavenge_lazily(uint64_t max_pages)
+{
+	return passes(max_pages, true);
+}
+
+static void wake(void)
+{
+	kr_pressure_wake(&pressure);
+}
+
+bool kr_scavenge_wake(void)
+{
+	/* Acquire: pressure is open then. */
+	if (!smp_load_acquire(&running))
+		return false;
+	wake();
+	return true;
+}
+
+static uint64_t reserve(const struct kr_page_stats *st)
+{
+	uint64_t in_use = st->committed_pages - st->free_pages;
+
+	return KR_SCAVENGE_MIN_PAGES / 2 + in_use / RESERVE_PART;
+}
+
+/* What the kernel has asked for. True if anything. */
+static bool give_wanted(void)
+{
+	bool any = false;
+	uint64_t nr;
+
+	while ((nr = ops->take_wanted())) {
+		any = true;
+		nr = (nr + KR_HPAGE_KERNEL - 1) / KR_HPAGE_KERNEL;
+		if (!kr_scavenge((nr + HUGE_PAGES - 1) & ~(HUGE_PAGES - 1ULL)))
+			break;
+	}
+	return any;
+}
+
+/* Of what nobody has needed, the rest; all, before there is no next look. */
+static void look_lazily(uint64_t low, bool idle)
+{
+	struct kr_page_stats st;
+
+	kr_pages_read_stats(&st);
+	if (idle)
+		kr_scavenge_lazily(UINT64_MAX);
+	else if (low > st.lazy_pages)
+		kr_scavenge_lazily(low - st.lazy_pages);
+}
+
+/*
+ * What nobody has needed since the last look. True if there is no more to do
+ * until the page heap says so; @idle: it was so before.
+ */
+static bool look(bool idle)
+{
+	struct kr_page_stats st;
+	uint64_t low, keep, nr;
+
+	kr_pages_read_stats(&st);
+	keep = reserve(&st);
+	low = kr_pages_low_water();
+	/* What was free at the last look says nothing if that was long ago. */
+	if (idle) {
+		low = 0;
+		idle = st.returnable_pages <= keep;
+	} else if (low > keep) {
+		nr = kr_scavenge((low - keep) / LOOK_PART + HUGE_PAGES);
+		/* The kernel may refuse: memory that is locked. */
+		idle = !nr;
+		low -= nr < low ? nr : low;
+	} else {
+		idle = st.returnable_pages <= keep;
+	}
+	look_lazily(low, idle);
+	if (idle)
+		kr_pages_set_alarm(keep + KR_SCAVENGE_MIN_PAGES / 2, wake);
+	return idle;
+}
+
+void *kr_scavenge_main(void *arg)
+{
+	bool idle = false;
+
+	ops = arg;
+	if (kr_pressure_open(&pressure)) {
+		WRITE_ONCE(kr_scavenge_nr_threads, 0);
+		return NULL;
+	}
+	kr_vm_batch_init();
+	/* Release: with kr_scavenge_wake(). */
+	smp_store_release(&running, true);
+	kr_pages_low_water();
+	for (;;) {
+		bool pressed = kr_pressure_wait(&pressure, idle ? -1 : LOOK_MS);
+		bool wanted = give_wanted();
+
+		if (pressed) {
+			kr_scavenge(UINT64_MAX);
+			ops->pressed();
+		}
+		idle = look(idle) && !wanted;
+	}
+}

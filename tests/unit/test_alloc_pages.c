@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The page heap against a model: random runs taken and given back, through a
+ * cache and without, returned to the kernel in between. After each step of a
+ * sample the summaries are compared with the bitmaps.
+ *
+ * If it is broken: a run that overlaps another, is not the lowest that is long
+ * enough, is said to be zero and is not, or is not found though it is there.
+ */
+#include "utest.h"
+
+#include "mem/heap.h"
+#include "mem/pages.h"
+#include "mem/sizeclass.h"
+#include "os/os.h"
+
+#define MAX_BYTES ((size_t)256 << 20)
+#define MAX_PAGES (MAX_BYTES / KR_HPAGE_BYTES)
+#define MAX_RUNS 4096
+#define STEPS (UT_TSAN ? 2000 : 20000)
+
+static struct kr_run runs[MAX_RUNS];
+static uint32_t nr_runs;
+/* The model: 1 taken; and 1 written to, LAZY that and not wanted, or 0. */
+#define LAZY 2
+static unsigned char taken[MAX_PAGES];
+static unsigned char dirty[MAX_PAGES];
+
+static char *addr_of(uint32_t page)
+{
+	return kr_pages.base + (size_t)page * KR_HPAGE_BYTES;
+}
+
+/* The lowest run of @nr free pages below @end in the model. */
+static uint32_t model_find(uint32_t nr, uint32_t end)
+{
+	uint32_t len = 0;
+
+	for (uint32_t p = 0; p < end; p++) {
+		len = taken[p] ? 0 : len + 1;
+		if (len == nr)
+			return p + 1 - nr;
+	}
+	return KR_NO_PAGE;
+}
+
+/* True if the model agrees that the run may be had. */
+static bool model_take(uint32_t page, uint32_t nr, bool clean)
+{
+	for (uint32_t p = page; p < page + nr; p++) {
+		if (taken[p])
+			return false;
+		taken[p] = 1;
+		if (clean && dirty[p])
+			return false;
+		if (clean && *(volatile long *)addr_of(p))
+			return false;
+		*(volatile long *)addr_of(p) = 1;
+		dirty[p] = 1;
+	}
+	return true;
+}
+
+static void model_put(uint32_t page, uint32_t nr)
+{
+	memset(taken + page, 0, nr);
+}
+
+static uint32_t some_length(uint64_t *rand)
+{
+	uint64_t r = ut_rand(rand);
+
+	if (r % 100 == 0)
+		return 1 + (r >> 16) % 3000;
+	if (r % 10 == 0)
+		return 1 + (r >> 16) % 200;
+	return 1 + (r >> 16) % 12;
+}
+
+/* False: it was given what it must not be given. */
+static bool return_some(uint64_t *rand, uint32_t *nr_pages)
+{
+	struct kr_run got[16];
+	struct kr_vm_range range;
+	uint32_t cursor = UINT32_MAX, nr, sum = 0;
+	uint32_t min = 1U << ut_rand(rand) % 9;
+	uint32_t align = ut_rand(rand) & 1 ? min : 1;
+	struct kr_page_wish wish = { min, align, ut_rand(rand) & 1 };
+
+	while (cursor) {
+		nr = kr_pages_take_returnable(&wish, &cursor, 1000, got, 16);
+		for (uint32_t i = 0; i < nr; i++) {
+			uint32_t end = got[i].page + got[i].nr;
+
+			if (got[i].nr < min || got[i].page % align)
+				return false;
+			for (uint32_t p = got[i].page; p < end; p++) {
+				if (taken[p] || !dirty[p] ||
+				    (wish.lazy && dirty[p] == LAZY))
+					return false;
+				dirty[p] = wish.lazy ? LAZY : 0;
+			}
+			range.addr = addr_of(got[i].page);
+			range.size = got[i].nr * KR_HPAGE_BYTES;
+			if (wish.lazy ? kr_vm_free_lazily(&range, 1) :
+					kr_vm_return(&range, 1))
+				return false;
+			sum += got[i].nr;
+		}
+		kr_pages_put_returned(got, nr, wish.lazy ? KR_PAGE_LAZY :
+							   KR_PAGE_CLEAN);
+		if (nr == 16 || sum >= 1000)
+			break;
+	}
+	*nr_pages += sum;
+	return true;
+}
+
+TEST(runs_against_a_model)
+{
+	struct kr_page_stats st;
+	uint64_t rand = 12345;
+	uint32_t nr_returned = 0;
+
+	ASSERT_EQ(0, kr_pages_init(MAX_BYTES));
+	/* The first page is nobody's. */
+	taken[0] = 1;
+	ASSERT_EQ(MAX_PAGES, kr_pages.max_pages);
+	for (int step = 0; step < STEPS; step++) {
+		uint64_t r = ut_rand(&rand);
+
+		/* In waves, so that the heap is full and empty in turn. */
+		if (r % 100 < (step / 1000 & 1 ? 35 : 65) &&
+		    nr_runs < MAX_RUNS) {
+			uint32_t nr = some_length(&rand), page, model;
+			bool clean = false;
+
+			model = model_find(nr, kr_pages.nr_pages);
+			page = kr_pages_alloc(nr, &clean);
+			if (model != KR_NO_PAGE)
+				ASSERT_EQ(model, page);
+			if (page == KR_NO_PAGE) {
+				model = model_find(nr, MAX_PAGES);
+				ASSERT_EQ(KR_NO_PAGE, model);
+				continue;
+			}
+			ASSERT_TRUE(model_take(page, nr, clean));
+			runs[nr_runs++] = (struct kr_run){ page, nr };
+		} else if (nr_runs) {
+			uint32_t i = (uint32_t)(r >> 32) % nr_runs;
+
+			kr_pages_free(runs[i].page, runs[i].nr);
+			model_put(runs[i].page, runs[i].nr);
+			runs[i] = runs[--nr_runs];
+		}
+		if (r % 64 == 0)
+			ASSERT_TRUE(return_some(&rand, &nr_returned));
+		if (step % 16 == 0)
+			ASSERT_TRUE(kr_pages_check());
+	}
+	EXPECT_LT(1000U, nr_returned);
+	while (nr_runs) {
+		nr_runs--;
+		kr_pages_free(runs[nr_runs].page, runs[nr_runs].nr);
+	}
+	ASSERT_TRUE(kr_pages_check());
+	kr_pages_read_stats(&st);
+	EXPECT_EQ(st.committed_pages - 1, st.free_pages);
+	EXPECT_LT(0U, st.lazy_pages);
+	for (uint32_t p = 0; p < st.committed_pages; p++)
+		st.lazy_pages -= dirty[p] == LAZY;
+	EXPECT_EQ(0U, st.lazy_pages);
+}
+
+TEST(runs_through_a_cache)
+{
+	struct kr_page_cache pc = { 0 };
+	struct kr_page_stats st;
+	uint64_t rand = 99;
+
+	ASSERT_EQ(0, kr_pages_init(MAX_BYTES));
+	/* The first page is nobody's. */
+	taken[0] = 1;
+	for (int step = 0; step < STEPS; step++) {
+		uint64_t r = ut_rand(&rand);
+
+		if (r % 100 < (step / 1000 & 1 ? 40 : 60) &&
+		    nr_runs < MAX_RUNS) {
+			uint32_t nr = 1 + (r >> 16) % KR_PAGE_CACHE_MAX, page;
+			bool clean = false;
+
+			page = kr_pages_alloc_cached(&pc, nr, &clean);
+			ASSERT_NE(KR_NO_PAGE, page);
+			ASSERT_TRUE(model_take(page, nr, clean));
+			runs[nr_runs++] = (struct kr_run){ page, nr };
+		} else if (nr_runs) {
+			uint32_t i = (uint32_t)(r >> 32) % nr_runs;
+
+			kr_pages_free(runs[i].page, runs[i].nr);
+			model_put(runs[i].page, runs[i].nr);
+			runs[i] = runs[--nr_runs];
+		}
+		if (r % 256 == 0)
+			kr_pages_flush(&pc);
+		if (step % 16 == 0)
+			ASSERT_TRUE(kr_pages_check());
+	}
+	while (nr_runs) {
+		nr_runs--;
+		kr_pages_free(runs[nr_runs].page, runs[nr_runs].nr);
+	}
+	kr_pages_flush(&pc);
+	ASSERT_TRUE(kr_pages_check());
+	kr_pages_read_stats(&st);
+	EXPECT_EQ(st.committed_pages - 1, st.free_pages);
+}
+
+/* Every class divides offsets right, and is the least that is large enough. */
+TEST(size_classes)
+{
+	for (unsigned int c = 1; c < KR_NR_CLASSES; c++) {
+		uint32_t bytes = kr_class_bytes[c];
+		uint32_t span = kr_class_pages[c] * KR_HPAGE_BYTES;
+
+		EXPECT_EQ(0U, bytes % 16);
+		EXPECT_LT(kr_class_bytes[c - 1], bytes);
+		EXPECT_LE(span % bytes, span / 16);
+		EXPECT_LE(span / bytes, KR_SPAN_WORDS * 64U);
+		EXPECT_LE((uint32_t)kr_class_pages[c], KR_PAGE_CACHE_MAX);
+		for (uint32_t off = 0; off < span; off++)
+			if (off / bytes !=
+			    (uint64_t)off * kr_class_magic[c] >> 32)
+				ASSERT_EQ(off / bytes, UINT32_MAX);
+	}
+	for (uint32_t size = 1; size <= KR_SMALL_MAX; size++) {
+		unsigned int c = kr_class_of(size);
+
+		if (kr_class_bytes[c] < size || kr_class_bytes[c - 1] >= size)
+			ASSERT_EQ(size, 0U);
+	}
+}
+
+/*
+ * What the kernel does with a range that is not of whole pages: it refuses a
+ * beginning in mid page, and takes the page in which the end is as a whole,
+ * that is, also what is beyond. The runtime asks for neither: its pages are
+ * two of the kernel's, and kr_vm_return() refuses what is not.
+ */
+TEST(only_whole_pages_are_returned)
+{
+	struct kr_vm_range range;
+	char *mem;
+
+	mem = mmap(NULL, 4 * KR_PAGE_SIZE, PROT_READ | PROT_WRITE,
+		   MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
+	ASSERT_NE(MAP_FAILED, mem);
+	memset(mem, 1, 4 * KR_PAGE_SIZE);
+	EXPECT_EQ(-1, madvise(mem + 16, KR_PAGE_SIZE, MADV_DONTNEED));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(1, mem[16]);
+	EXPECT_EQ(0, madvise(mem, 16, MADV_DONTNEED));
+	EXPECT_EQ(0, mem[KR_PAGE_SIZE - 1]);
+	EXPECT_EQ(1, mem[KR_PAGE_SIZE]);
+
+	range = (struct kr_vm_range){ mem + KR_PAGE_SIZE, 100 };
+	EXPECT_EQ(-EINVAL, kr_vm_return(&range, 1));
+	EXPECT_EQ(1, mem[KR_PAGE_SIZE]);
+	range = (struct kr_vm_range){ mem + KR_PAGE_SIZE + 8, KR_PAGE_SIZE };
+	EXPECT_EQ(-EINVAL, kr_vm_return(&range, 1));
+	EXPECT_EQ(1, mem[2 * KR_PAGE_SIZE]);
+	range = (struct kr_vm_range){ mem + KR_PAGE_SIZE, 2 * KR_PAGE_SIZE };
+	EXPECT_EQ(0, kr_vm_return(&range, 1));
+	EXPECT_EQ(0, mem[KR_PAGE_SIZE]);
+	EXPECT_EQ(0, mem[3 * KR_PAGE_SIZE - 1]);
+	EXPECT_EQ(1, mem[3 * KR_PAGE_SIZE]);
+	munmap(mem, 4 * KR_PAGE_SIZE);
+	_Static_assert(KR_HPAGE_BYTES % KR_PAGE_SIZE == 0, "whole pages");
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The collector, given what it should not be given: words that are no pointers
+ * where a type has some, types that tell less or more than there is, pointers
+ * just behind an object.
+ *
+ * If it is broken: it faults, keeps or frees the wrong object, or never ends.
+ */
+#include "utest.h"
+
+#define KB 1024UL
+#define MAGIC 0x9e3779b97f4a7c15ULL
+#define NR 2000
+
+struct node {
+	void *a, *b;
+	uint64_t tag, sum;
+};
+
+KAUS_TYPE(node_type, struct node, a, b);
+
+static struct node *make(uint64_t tag)
+{
+	struct node *n = kaus_new(&node_type);
+
+	CHECK(n);
+	n->tag = tag;
+	n->sum = tag ^ MAGIC;
+	return n;
+}
+
+static void elsewhere(void *(*fn)(void *), void *arg)
+{
+	CHECK_EQ(0, kaus_join(ut_spawn(fn, arg), NULL));
+}
+
+static void *litter(void *arg)
+{
+	for (uint64_t i = 0; i < NR; i++)
+		make(~i);
+	return NULL;
+}
+
+static void collect(void)
+{
+	CHECK_EQ(0, kaus_gc());
+	elsewhere(litter, NULL);
+}
+
+/* ---- wild pointers ---- */
+
+static struct node *nodes[NR];
+
+static void *make_wild(void *arg)
+{
+	uint64_t seed = 88172645463325252ULL;
+	char *near = kaus_alloc(16);
+	const uintptr_t edges[] = {
+		0, 1, 7, 8, 4095, 4096, (uintptr_t)-1, (uintptr_t)-8,
+		1ULL << 47, (1ULL << 47) - 1, 1ULL << 63, ~0ULL << 47,
+		(uintptr_t)&seed, (uintptr_t)make_wild, (uintptr_t)"text",
+		(uintptr_t)near - (4UL << 20), (uintptr_t)near + (4UL << 20),
+		(uintptr_t)near - (1UL << 30), (uintptr_t)near + (1UL << 30),
+		(uintptr_t)near + (1UL << 40), (uintptr_t)near + 8192,
+	};
+	const size_t nr_edges = sizeof(edges) / sizeof(edges[0]);
+
+	for (uint64_t i = 0; i < NR; i++) {
+		nodes[i] = make(i);
+		nodes[i]->a = (void *)(i < nr_edges ? edges[i] :
+						      ut_rand(&seed));
+		/* Anywhere near, in use or not, aligned or not. */
+		nodes[i]->b = near + (int64_t)(ut_rand(&seed) % (64UL << 20)) -
+			      (int64_t)(32UL << 20);
+	}
+	return NULL;
+}
+
+static int wild(void *arg)
+{
+	elsewhere(make_wild, NULL);
+	for (int i = 0; i < 5; i++) {
+		collect();
+		for (uint64_t k = 0; k < NR; k++)
+			CHECK(nodes[k]->tag == k && nodes[k]->sum == (k ^ MAGIC));
+	}
+	return 0;
+}
+
+TEST(wild_pointers_do_no_harm)
+{
+	RUN(wild, NULL);
+}
+
+/* ---- just behind ---- */
+
+static struct kaus_weak weak_behind, weak_last;
+static char *volatile behind, *volatile last;
+
+static void *make_behind(void *arg)
+{
+	size_t size;
+	char *obj;
+
+	/* Nothing else is in the pages of a large object. */
+	obj = kaus_alloc(100 * KB);
+	size = kaus_alloc_size(obj);
+	weak_behind = kaus_weak_make(obj);
+	behind = obj + size;
+	obj = kaus_alloc(100 * KB);
+	weak_last = kaus_weak_make(obj);
+	last = obj + kaus_alloc_size(obj) - 1;
+	memset(obj, 0x5a, 100 * KB);
+	CHECK(weak_behind.id && weak_last.id);
+	return NULL;
+}
+
+static int at_the_end(void *arg)
+{
+	elsewhere(make_behind, NULL);
+	/* It hangs if the pointer behind it keeps the object. */
+	do {
+		collect();
+	} while (kaus_weak_get(weak_behind));
+	CHECK(kaus_weak_get(weak_last));
+	CHECK_EQ(0x5a, *(char *)kaus_weak_get(weak_last));
+	return 0;
+}
+
+TEST(the_last_byte_counts_and_the_one_behind_does_not)
+{
+	RUN(at_the_end, NULL);
+}
+
+/* ---- types that lie ---- */
+
+struct liar {
+	struct node *hidden;	/* a pointer that the type does not name */
+	struct node *named;
+	double number[4];	/* no pointers, but named */
+	char name[16];
+};
+
+KAUS_TYPE(liar_type, struct liar, named, number, name);
+KAUS_TYPE_NOSCAN(silent_type, struct node);
+
+static struct liar *liars[100];
+static struct node *silent;
+static struct kaus_weak weak_hidden[100], weak_silent;
+
+static void *make_liars(void *arg)
+{
+	for (uint64_t i = 0; i < 100; i++) {
+		liars[i] = kaus_new(&liar_type);
+		liars[i]->hidden = make(i);
+		liars[i]->named = make(i);
+		liars[i]->number[i % 4] = 1e300 * (double)i;
+		memset(liars[i]->name, 0xff, 16);
+		weak_hidden[i] = kaus_weak_make(liars[i]->hidden);
+	}
+	silent = kaus_new(&silent_type);
+	silent->a = make(1);
+	weak_silent = kaus_weak_make(silent->a);
+	return NULL;
+}
+
+static int nr_hidden;
+
+static void *count_hidden(void *arg)
+{
+	nr_hidden = 0;
+	for (uint64_t i = 0; i < 100; i++) {
+		nr_hidden += kaus_weak_get(weak_hidden[i]) != NULL;
+		CHECK(liars[i]->named->tag == i &&
+		      liars[i]->named->sum == (i ^ MAGIC));
+	}
+	nr_hidden += kaus_weak_get(weak_silent) != NULL;
+	return NULL;
+}
+
+static int lies(void *arg)
+{
+	elsewhere(make_liars, NULL);
+	/* What no type names is freed, as documented; the rest stays. */
+	do {
+		collect();
+		elsewhere(count_hidden, NULL);
+	} while (nr_hidden > 10);
+	return 0;
+}
+
+TEST(types_that_lie)
+{
+	RUN(lies, NULL);
+}
+
+TEST_HARNESS_MAIN

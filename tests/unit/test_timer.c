@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Timers that start goroutines: not early, as often as they should, and not
+ * any more once they are stopped.
+ *
+ * If it is broken: a timer fires early, twice, or after it was stopped, perhaps
+ * in memory that is something else by then (a crash), or never (a hang).
+ */
+#include "utest.h"
+
+#define NR_TIMERS 2000
+
+struct alarm {
+	struct kaus_timer timer;
+	struct kaus_waitgroup *wg;
+	uint64_t deadline;
+	atomic_int fired;
+	atomic_uint_least64_t goid;
+};
+
+static void ring(void *arg)
+{
+	struct alarm *a = arg;
+
+	CHECK(kaus_now_ns() >= a->deadline);
+	a->goid = kaus_goid();
+	atomic_fetch_add(&a->fired, 1);
+	if (a->wg)
+		CHECK_EQ(0, kaus_waitgroup_done(a->wg));
+}
+
+static int once_each(void *arg)
+{
+	struct alarm *alarms = calloc(NR_TIMERS, sizeof(*alarms));
+	struct kaus_waitgroup wg = KAUS_WAITGROUP_INIT;
+	uint64_t rand = 1;
+	int i;
+
+	CHECK_EQ(0, kaus_waitgroup_add(&wg, NR_TIMERS));
+	for (i = 0; i < NR_TIMERS; i++) {
+		struct alarm *a = &alarms[i];
+
+		a->wg = &wg;
+		a->deadline = kaus_now_ns() + ut_rand(&rand) % (20 * MSEC);
+		kaus_timer_init(&a->timer, ring, a);
+		CHECK_EQ(0, kaus_timer_start(&a->timer, a->deadline, 0));
+	}
+	CHECK_EQ(0, kaus_waitgroup_wait(&wg));
+	for (i = 0; i < NR_TIMERS; i++) {
+		CHECK_EQ(1, alarms[i].fired);
+		CHECK(alarms[i].goid > 1);
+		CHECK_EQ(0, kaus_timer_stop(&alarms[i].timer));
+	}
+	free(alarms);
+	return 0;
+}
+
+TEST(each_fires_once_and_not_early)
+{
+	RUN(once_each, NULL);
+}
+
+static int stopped(void *arg)
+{
+	struct alarm a = { .deadline = 0 };
+
+	a.timer = (struct kaus_timer)KAUS_TIMER_INIT(ring, &a);
+	CHECK_EQ(0, kaus_timer_stop(&a.timer));
+	CHECK_EQ(0, kaus_timer_start(&a.timer, kaus_now_ns() + 100 * SEC, 0));
+	CHECK_EQ(1, kaus_timer_stop(&a.timer));
+	CHECK_EQ(0, kaus_timer_stop(&a.timer));
+	CHECK_EQ(0, kaus_timer_start(&a.timer, KAUS_NO_DEADLINE, 0));
+	CHECK_EQ(0, kaus_timer_stop(&a.timer));
+	CHECK_EQ(0, a.fired);
+
+	/* The later start counts. */
+	CHECK_EQ(0, kaus_timer_start(&a.timer, kaus_now_ns() + 100 * SEC, 0));
+	a.deadline = kaus_now_ns() + MSEC;
+	CHECK_EQ(0, kaus_timer_start(&a.timer, a.deadline, 0));
+	while (!a.fired)
+		kaus_sleep(100 * USEC);
+	CHECK_EQ(0, kaus_timer_stop(&a.timer));
+	CHECK_EQ(1, a.fired);
+
+	/* In the past is at once. */
+	CHECK_EQ(0, kaus_timer_start(&a.timer, 1, 0));
+	while (a.fired < 2)
+		kaus_yield();
+	return 0;
+}
+
+TEST(stop_and_start_anew)
+{
+	RUN(stopped, NULL);
+}
+
+static int periodic(void *arg)
+{
+	struct alarm a = { .deadline = kaus_now_ns() + MSEC };
+	struct kaus_stats st = { .size = sizeof(st) };
+	int seen;
+
+	kaus_timer_init(&a.timer, ring, &a);
+	CHECK_EQ(0, kaus_timer_start(&a.timer, a.deadline, 200 * USEC));
+	while (a.fired < 20)
+		kaus_sleep(100 * USEC);
+	CHECK(kaus_now_ns() >= a.deadline + 19 * 200 * USEC);
+	CHECK_EQ(1, kaus_timer_stop(&a.timer));
+	/* Those that have been started before may still be on their way. */
+	do {
+		kaus_yield();
+		CHECK_EQ(0, kaus_stats_read(&st));
+	} while (st.nr_gs > 1);
+	seen = a.fired;
+	CHECK_EQ(0, kaus_sleep(2 * MSEC));
+	CHECK_EQ(seen, a.fired);
+	return 0;
+}
+
+TEST(period_until_stopped)
+{
+	RUN(periodic, NULL);
+}
+
+static atomic_int nr_fired;
+
+static void count(void *arg)
+{
+	atomic_fetch_add(&nr_fired, 1);
+}
+
+/* Stopped at the moment it fires: either the one or the other. */
+static void *stop_at_once(void *arg)
+{
+	uint64_t rand = kaus_now_ns() | 1;
+	long started = 0;
+	int i;
+
+	for (i = 0; i < 3000; i++) {
+		struct kaus_timer t = KAUS_TIMER_INIT(count, NULL);
+		uint64_t now = kaus_now_ns();
+
+		CHECK_EQ(0, kaus_timer_start(&t, now + ut_rand(&rand) % 5000,
+					     0));
+		ut_spin(ut_rand(&rand) % 4000);
+		started += !kaus_timer_stop(&t);
+		memset(&t, 0xff, sizeof(t));
+	}
+	return (void *)started;
+}
+
+static int stop_races(void *arg)
+{
+	struct kaus_g *gs[4];
+	pthread_t thread;
+	long expected = 0;
+	void *value;
+	int i;
+
+	pthread_create(&thread, NULL, stop_at_once, NULL);
+	for (i = 0; i < 4; i++)
+		gs[i] = ut_spawn(stop_at_once, NULL);
+	for (i = 0; i < 4; i++) {
+		CHECK_EQ(0, kaus_join(gs[i], &value));
+		expected += (long)value;
+	}
+	pthread_join(thread, &value);
+	expected += (long)value;
+	while (nr_fired < expected)
+		kaus_sleep(100 * USEC);
+	CHECK_EQ(0, kaus_sleep(MSEC));
+	CHECK_EQ(expected, nr_fired);
+	return 0;
+}
+
+TEST(stopped_or_fired_but_not_both)
+{
+	struct kaus_options opts = ut_procs(4);
+
+	RUN_WITH(&opts, stop_races, NULL);
+}
+
+/* ---- many at once ---- */
+
+#define NR_DUE 1000
+#define WHY_SLOW "ThreadSanitizer maps memory for each goroutine that starts"
+
+static atomic_int_least64_t most_alive;
+
+static void see_alive(void *arg)
+{
+	struct kaus_stats st = { .size = sizeof(st) };
+
+	CHECK_EQ(0, kaus_stats_read(&st));
+	if ((int64_t)st.nr_gs > most_alive)
+		most_alive = (int64_t)st.nr_gs;
+	CHECK_EQ(0, kaus_waitgroup_done(arg));
+}
+
+static int due_at_once(void *arg)
+{
+	struct kaus_timer *timers = calloc(NR_DUE, sizeof(*timers));
+	struct kaus_waitgroup wg = KAUS_WAITGROUP_INIT;
+
+	CHECK_EQ(0, kaus_waitgroup_add(&wg, NR_DUE));
+	kaus_preempt_disable();
+	for (int i = 0; i < NR_DUE; i++) {
+		kaus_timer_init(&timers[i], see_alive, &wg);
+		CHECK_EQ(0, kaus_timer_start(&timers[i], 1, 0));
+	}
+	kaus_preempt_enable();
+	CHECK_EQ(0, kaus_waitgroup_wait(&wg));
+	free(timers);
+	return 0;
+}
+
+/* Or each takes a stack of its own, however short it runs. */
+TEST(those_that_fire_run_before_others_fire)
+{
+	UT_SKIP_TSAN(WHY_SLOW);
+	struct kaus_options opts = ut_procs(1);
+
+	RUN_WITH(&opts, due_at_once, NULL);
+	EXPECT_LT(most_alive, NR_DUE / 5);
+}
+
+#define NR_LATE 64
+
+static void dawdle(void *arg)
+{
+	ut_spin(5000);
+}
+
+static atomic_bool outsider_ran;
+
+static void outsider(void *arg)
+{
+	outsider_ran = true;
+}
+
+static void *start_outsider(void *arg)
+{
+	CHECK_EQ(0, kaus_go(outsider, NULL));
+	return NULL;
+}
+
+/* Timers that are late for ever; what plain threads start waits behind them. */
+static int always_late(void *arg)
+{
+	static struct kaus_timer timers[NR_LATE];
+	pthread_t thread;
+
+	for (int i = 0; i < NR_LATE; i++) {
+		kaus_timer_init(&timers[i], dawdle, NULL);
+		CHECK_EQ(0, kaus_timer_start(&timers[i], 1, USEC));
+	}
+	pthread_create(&thread, NULL, start_outsider, NULL);
+	while (!outsider_ran)
+		kaus_yield();
+	pthread_join(thread, NULL);
+	for (int i = 0; i < NR_LATE; i++)
+		kaus_timer_stop(&timers[i]);
+	return 0;
+}
+
+TEST(late_timers_leave_others_a_turn)
+{
+	UT_SKIP_TSAN(WHY_SLOW);
+	struct kaus_options opts = ut_procs(1);
+
+	RUN_WITH(&opts, always_late, NULL);
+}
+
+TEST(without_the_runtime)
+{
+	struct kaus_timer t = KAUS_TIMER_INIT(count, NULL);
+
+	EXPECT_EQ(-EPERM, kaus_timer_start(&t, 0, 0));
+	EXPECT_EQ(-EPERM, kaus_timer_stop(&t));
+}
+
+TEST_HARNESS_MAIN
