@@ -32,6 +32,12 @@ begin=$SECONDS
 : >"$results/unsteady"
 rm -f "$results/total"
 
+# why LOG: what a machine said last, without the dump that follows.
+why() {
+	grep -E 'vm/run\.sh: |vm: |Oops|BUG: |panic|RIP: 0010|Comm: ' "$1" | tail -n 8
+	grep -E '^(PASS|FAIL|SKIP) ' "$1" | tail -n 1
+}
+
 # suite NAME COMMAND...: run it, take its totals.
 suite() {
 	local name=$1 log=$results/$1.log rc line start=$SECONDS
@@ -44,6 +50,7 @@ suite() {
 		echo "-- $name: FAILED without a result (exit $rc)"
 		failed=$((failed + 1))
 		echo "$name: no result (exit $rc)" >>"$results/failures"
+		why "$log" >>"$results/failures"
 		return
 	fi
 	set -- ${line//,/}

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Run a command in a virtual machine on a stock kernel, with kaus.ko loaded.
-# See usage() or tests/vm/README.
+# See usage().
 set -eu
 top=$(cd "$(dirname "$0")/../.." && pwd)
 here=$top/tests/vm
@@ -305,6 +305,8 @@ args=(-nodefaults -no-user-config -display none -no-reboot -m "$mem"
 cmdline="console=ttyS0,115200 loglevel=4 log_buf_len=4M panic=-1 oops=panic"
 # The kernel's own tests of its ciphers would take a CPU for seconds.
 cmdline="$cmdline tsc=reliable no_timer_check cryptomgr.notests"
+# One CPU until init has loaded all; see there.
+[ "$thread" = single ] || cmdline="$cmdline maxcpus=1"
 case $kernel in
 # An interrupt with all the checks takes long here, and that is no fault.
 debug-*) cmdline="$cmdline nosoftlockup" ;;
