@@ -23,8 +23,7 @@ struct node {
 
 KAUS_TYPE(node_type, struct node, left, right);
 
-/* Into new objects: nothing is overwritten. */
-static inline struct node *make_tree(int depth, uint64_t tag)
+static inline struct node *make_node(uint64_t tag)
 {
 	struct node *n = kaus_new(&node_type);
 
@@ -32,11 +31,35 @@ static inline struct node *make_tree(int depth, uint64_t tag)
 		return NULL;
 	n->tag = tag;
 	n->sum = tag ^ MAGIC;
-	if (depth) {
+	return n;
+}
+
+static inline bool is_sound(const struct node *n)
+{
+	return n && n->sum == (n->tag ^ MAGIC);
+}
+
+/* Into new objects: nothing is overwritten. */
+static inline struct node *make_tree(int depth, uint64_t tag)
+{
+	struct node *n = make_node(tag);
+
+	if (n && depth) {
 		n->left = make_tree(depth - 1, 2 * tag);
 		n->right = make_tree(depth - 1, 2 * tag + 1);
 	}
 	return n;
+}
+
+/* All of a tree that nothing has been moved in. */
+static inline unsigned long check_tree(const struct node *n, uint64_t tag)
+{
+	if (!n)
+		return 0;
+	if (!CHECK(n->tag == tag && is_sound(n)))
+		return 0;
+	return 1 + check_tree(n->left, 2 * tag) +
+	       check_tree(n->right, 2 * tag + 1);
 }
 
 /* Is it a child, and not something new where that was? */
@@ -47,8 +70,8 @@ static inline bool fits(const struct node *n, const struct node *child)
 
 static inline unsigned long count_tree(const struct node *n)
 {
-	if (!n || !CHECK(n->sum == (n->tag ^ MAGIC)) ||
-	    !CHECK(fits(n, n->left)) || !CHECK(fits(n, n->right)))
+	if (!n || !CHECK(is_sound(n)) || !CHECK(fits(n, n->left)) ||
+	    !CHECK(fits(n, n->right)))
 		return 0;
 	return 1 + count_tree(n->left) + count_tree(n->right);
 }
@@ -62,6 +85,10 @@ static inline void *make_ballast(void *arg)
 	return NULL;
 }
 
+/*
+ * In a goroutine of its own: what it leaves behind on its stack is not looked at
+ * when it has ended.
+ */
 static inline void elsewhere(void *(*fn)(void *), void *arg)
 {
 	CHECK_EQ(0, kaus_join(ut_spawn(fn, arg), NULL));

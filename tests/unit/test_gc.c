@@ -6,17 +6,9 @@
  * If it is broken: an object changes under the hands of its user, or the heap
  * grows without end.
  */
-#include "utest.h"
+#include "gctest.h"
 
 #define KB 1024UL
-
-static struct kaus_gc_stats gc_stats(void)
-{
-	struct kaus_gc_stats st = { .size = sizeof(st) };
-
-	CHECK_EQ(0, kaus_gc_stats_read(&st));
-	return st;
-}
 
 /* Old values in registers and on the stack would keep objects. */
 __attribute__((noinline)) static void scrub(void)
@@ -27,49 +19,9 @@ __attribute__((noinline)) static void scrub(void)
 		junk[i] = 0;
 }
 
-/* ---- lists and trees that check themselves ---- */
-
-struct node {
-	struct node *left, *right;
-	uint64_t tag;
-	uint64_t sum;		/* tag ^ MAGIC */
-};
-
-KAUS_TYPE(node_type, struct node, left, right);
-
-#define MAGIC 0x9e3779b97f4a7c15ULL
-
-static struct node *make_tree(int depth, uint64_t tag)
-{
-	struct node *n = kaus_new(&node_type);
-
-	if (!CHECK(n))
-		return NULL;
-	n->tag = tag;
-	n->sum = tag ^ MAGIC;
-	if (depth) {
-		n->left = make_tree(depth - 1, 2 * tag);
-		n->right = make_tree(depth - 1, 2 * tag + 1);
-	}
-	return n;
-}
-
-static unsigned long check_tree(const struct node *n, uint64_t tag)
-{
-	if (!n)
-		return 0;
-	if (!CHECK(n->tag == tag && n->sum == (tag ^ MAGIC)))
-		return 0;
-	return 1 + check_tree(n->left, 2 * tag) +
-	       check_tree(n->right, 2 * tag + 1);
-}
-
 /* ---- live and dead ---- */
 
-/*
- * Goroutines of their own touch the nodes: what they leave behind on their
- * stacks is not looked at when they have ended, so that counts are exact.
- */
+/* Touched by goroutines of their own, so that counts are exact. */
 static struct node *global_tree;
 
 static void *make_global(void *arg)
@@ -94,17 +46,6 @@ static void *drop_global(void *arg)
 {
 	global_tree = NULL;
 	return NULL;
-}
-
-static void elsewhere(void *(*fn)(void *), void *arg)
-{
-	CHECK_EQ(0, kaus_join(ut_spawn(fn, arg), NULL));
-}
-
-static uint64_t count_live(void)
-{
-	CHECK_EQ(0, kaus_gc());
-	return gc_stats().nr_marked;
 }
 
 static int live_and_dead(void *arg)
@@ -398,8 +339,6 @@ static void mutate(void *arg)
 	for (int i = 0; i < NR_SLOTS; i++)
 		check_tree(slots[i], tags[i]);
 }
-
-static struct kaus_waitgroup mutators;
 
 static void mutator(void *arg)
 {

@@ -6,38 +6,15 @@
  *
  * If it is broken: it faults, keeps or frees the wrong object, or never ends.
  */
-#include "utest.h"
+#include "gctest.h"
 
 #define KB 1024UL
-#define MAGIC 0x9e3779b97f4a7c15ULL
 #define NR 2000
-
-struct node {
-	void *a, *b;
-	uint64_t tag, sum;
-};
-
-KAUS_TYPE(node_type, struct node, a, b);
-
-static struct node *make(uint64_t tag)
-{
-	struct node *n = kaus_new(&node_type);
-
-	CHECK(n);
-	n->tag = tag;
-	n->sum = tag ^ MAGIC;
-	return n;
-}
-
-static void elsewhere(void *(*fn)(void *), void *arg)
-{
-	CHECK_EQ(0, kaus_join(ut_spawn(fn, arg), NULL));
-}
 
 static void *litter(void *arg)
 {
 	for (uint64_t i = 0; i < NR; i++)
-		make(~i);
+		make_node(~i);
 	return NULL;
 }
 
@@ -66,12 +43,13 @@ static void *make_wild(void *arg)
 	const size_t nr_edges = sizeof(edges) / sizeof(edges[0]);
 
 	for (uint64_t i = 0; i < NR; i++) {
-		nodes[i] = make(i);
-		nodes[i]->a = (void *)(i < nr_edges ? edges[i] :
+		nodes[i] = make_node(i);
+		nodes[i]->left = (void *)(i < nr_edges ? edges[i] :
 						      ut_rand(&seed));
 		/* Anywhere near, in use or not, aligned or not. */
-		nodes[i]->b = near + (int64_t)(ut_rand(&seed) % (64UL << 20)) -
-			      (int64_t)(32UL << 20);
+		nodes[i]->right =
+			(void *)(near + (int64_t)(ut_rand(&seed) % (64UL << 20)) -
+				 (int64_t)(32UL << 20));
 	}
 	return NULL;
 }
@@ -82,7 +60,7 @@ static int wild(void *arg)
 	for (int i = 0; i < 5; i++) {
 		collect();
 		for (uint64_t k = 0; k < NR; k++)
-			CHECK(nodes[k]->tag == k && nodes[k]->sum == (k ^ MAGIC));
+			CHECK(nodes[k]->tag == k && is_sound(nodes[k]));
 	}
 	return 0;
 }
@@ -152,15 +130,15 @@ static void *make_liars(void *arg)
 {
 	for (uint64_t i = 0; i < 100; i++) {
 		liars[i] = kaus_new(&liar_type);
-		liars[i]->hidden = make(i);
-		liars[i]->named = make(i);
+		liars[i]->hidden = make_node(i);
+		liars[i]->named = make_node(i);
 		liars[i]->number[i % 4] = 1e300 * (double)i;
 		memset(liars[i]->name, 0xff, 16);
 		weak_hidden[i] = kaus_weak_make(liars[i]->hidden);
 	}
 	silent = kaus_new(&silent_type);
-	silent->a = make(1);
-	weak_silent = kaus_weak_make(silent->a);
+	silent->left = make_node(1);
+	weak_silent = kaus_weak_make(silent->left);
 	return NULL;
 }
 
@@ -171,8 +149,7 @@ static void *count_hidden(void *arg)
 	nr_hidden = 0;
 	for (uint64_t i = 0; i < 100; i++) {
 		nr_hidden += kaus_weak_get(weak_hidden[i]) != NULL;
-		CHECK(liars[i]->named->tag == i &&
-		      liars[i]->named->sum == (i ^ MAGIC));
+		CHECK(liars[i]->named->tag == i && is_sound(liars[i]->named));
 	}
 	nr_hidden += kaus_weak_get(weak_silent) != NULL;
 	return NULL;

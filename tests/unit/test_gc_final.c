@@ -6,49 +6,16 @@
  * memory is another's; a weak pointer leads to such memory; what a finalizer
  * needs is gone.
  */
-#include "utest.h"
+#include "gctest.h"
 
 #define KB 1024UL
-#define MAGIC 0x9e3779b97f4a7c15ULL
 #define NR 500
-
-struct node {
-	struct node *left, *right;
-	uint64_t tag;
-	uint64_t sum;		/* tag ^ MAGIC */
-};
-
-KAUS_TYPE(node_type, struct node, left, right);
-
-static struct node *make(uint64_t tag)
-{
-	struct node *n = kaus_new(&node_type);
-
-	CHECK(n);
-	n->tag = tag;
-	n->sum = tag ^ MAGIC;
-	return n;
-}
-
-static bool is_sound(const struct node *n)
-{
-	return n && n->sum == (n->tag ^ MAGIC);
-}
-
-/*
- * Goroutines of their own touch the objects: what they leave behind on their
- * stacks is not looked at when they have ended.
- */
-static void elsewhere(void *(*fn)(void *), void *arg)
-{
-	CHECK_EQ(0, kaus_join(ut_spawn(fn, arg), NULL));
-}
 
 /* Fill the heap with something else. */
 static void *litter(void *arg)
 {
 	for (int i = 0; i < 3000; i++)
-		make(~0ULL);
+		make_node(~0ULL);
 	return NULL;
 }
 
@@ -87,10 +54,10 @@ static void note(void *obj, void *arg)
 static void *make_many(void *arg)
 {
 	for (uint64_t i = 0; i < NR; i++) {
-		struct node *n = make(i);
+		struct node *n = make_node(i);
 
-		n->left = make(i + 2 * NR);
-		CHECK_EQ(0, kaus_gc_finalizer_set(n, note, make(i + NR)));
+		n->left = make_node(i + 2 * NR);
+		CHECK_EQ(0, kaus_gc_finalizer_set(n, note, make_node(i + NR)));
 	}
 	return NULL;
 }
@@ -127,7 +94,7 @@ static void must_not(void *obj, void *arg)
 static void *make_kept(void *arg)
 {
 	for (uint64_t i = 0; i < NR; i++) {
-		kept[i] = make(i);
+		kept[i] = make_node(i);
 		CHECK_EQ(0, kaus_gc_finalizer_set(kept[i], must_not, NULL));
 	}
 	return NULL;
@@ -183,7 +150,7 @@ static void *make_chain(void *arg)
 	struct node *next = NULL;
 
 	for (uint64_t tag = 3; tag-- > 0;) {
-		struct node *n = make(tag);
+		struct node *n = make_node(tag);
 
 		n->right = next;
 		next = n;
@@ -211,7 +178,7 @@ TEST(who_refers_comes_before_what_it_refers_to)
 
 static void *make_rings(void *arg)
 {
-	struct node *a = make(1), *b = make(2), *self = make(3);
+	struct node *a = make_node(1), *b = make_node(2), *self = make_node(3);
 
 	a->left = b;
 	b->left = a;
@@ -254,10 +221,10 @@ static void resurrect(void *obj, void *arg)
 
 static void *make_saved(void *arg)
 {
-	struct node *n = make(1);
+	struct node *n = make_node(1);
 
-	n->left = make(2);
-	n->left->left = make(3);
+	n->left = make_node(2);
+	n->left->left = make_node(3);
 	CHECK_EQ(0, kaus_gc_finalizer_set(n, resurrect, NULL));
 	saved_weak = kaus_weak_make(n);
 	CHECK(kaus_weak_get(saved_weak) == n);
@@ -321,7 +288,7 @@ static void busy(void *obj, void *arg)
 static void *make_busy(void *arg)
 {
 	for (uint64_t i = 0; i < 10; i++)
-		CHECK_EQ(0, kaus_gc_finalizer_set(make(i), busy, NULL));
+		CHECK_EQ(0, kaus_gc_finalizer_set(make_node(i), busy, NULL));
 	return NULL;
 }
 
@@ -355,7 +322,7 @@ static void leaves(void *obj, void *arg)
 static void *make_leaving(void *arg)
 {
 	for (uint64_t i = 0; i < 5; i++)
-		CHECK_EQ(0, kaus_gc_finalizer_set(make(i), leaves, NULL));
+		CHECK_EQ(0, kaus_gc_finalizer_set(make_node(i), leaves, NULL));
 	return NULL;
 }
 
@@ -442,12 +409,12 @@ static void first(void *obj, void *arg)
 
 static void *make_cleaned(void *arg)
 {
-	struct node *n = make(1);
+	struct node *n = make_node(1);
 	char *interior = (char *)n + sizeof(*n) - 1;
 
 	gone_weak = kaus_weak_make(n);
-	CHECK_EQ(0, kaus_gc_cleanup_add(n, gone, make(2)));
-	CHECK_EQ(0, kaus_gc_cleanup_add(interior, gone, make(3)));
+	CHECK_EQ(0, kaus_gc_cleanup_add(n, gone, make_node(2)));
+	CHECK_EQ(0, kaus_gc_cleanup_add(interior, gone, make_node(3)));
 	CHECK_EQ(0, kaus_gc_cleanup_add(n, gone_not, NULL));
 	CHECK_EQ(0, kaus_gc_cleanup_del(interior, gone_not, NULL));
 	CHECK_EQ(-ENOENT, kaus_gc_cleanup_del(n, gone_not, NULL));
@@ -469,11 +436,11 @@ TEST(cleanups_after_the_finalizer)
 
 static void *free_it(void *arg)
 {
-	struct node *n = make(1);
+	struct node *n = make_node(1);
 	struct kaus_weak weak = kaus_weak_make(n);
 
 	CHECK_EQ(0, kaus_gc_finalizer_set(n, must_not, NULL));
-	CHECK_EQ(0, kaus_gc_cleanup_add(n, gone, make(2)));
+	CHECK_EQ(0, kaus_gc_cleanup_add(n, gone, make_node(2)));
 	stage = 1;
 	kaus_free(n);
 	CHECK(!kaus_weak_get(weak));
@@ -505,7 +472,7 @@ static struct kaus_weak weak[NR], weak_inside[NR];
 static void *make_weak(void *arg)
 {
 	for (uint64_t i = 0; i < NR; i++) {
-		struct node *n = make(i);
+		struct node *n = make_node(i);
 
 		weak[i] = kaus_weak_make(n);
 		weak_inside[i] = kaus_weak_make(&n->tag);
@@ -604,7 +571,7 @@ static void spoil(void *obj, void *arg)
 
 static void change(struct cell *c, uint64_t tag)
 {
-	struct node *n = make(tag);
+	struct node *n = make_node(tag);
 	struct kaus_weak old = { c->weak }, new = kaus_weak_make(n);
 
 	CHECK(new.id);
@@ -703,7 +670,7 @@ TEST(read_while_objects_die)
 
 static void *plain_free(void *arg)
 {
-	struct node *n = make(1);
+	struct node *n = make_node(1);
 
 	CHECK_EQ(0, kaus_gc_cleanup_add(n, gone, arg));
 	stage = 1;
@@ -713,7 +680,7 @@ static void *plain_free(void *arg)
 
 static int from_thread(void *arg)
 {
-	struct node *n = make(7);
+	struct node *n = make_node(7);
 	pthread_t thread;
 
 	CHECK_EQ(0, pthread_create(&thread, NULL, plain_free, n));
@@ -726,7 +693,7 @@ static int from_thread(void *arg)
 
 TEST(from_a_plain_thread)
 {
-	struct node *n = make(1);
+	struct node *n = make_node(1);
 	struct kaus_weak w = kaus_weak_make(n);
 
 	/* No runtime yet. */
@@ -749,7 +716,7 @@ static void note_plain(void *obj, void *arg)
 __attribute__((noinline)) static void make_plain(void)
 {
 	for (uint64_t i = 0; i < 50; i++)
-		CHECK_EQ(0, kaus_gc_finalizer_set(make(i), note_plain, NULL));
+		CHECK_EQ(0, kaus_gc_finalizer_set(make_node(i), note_plain, NULL));
 }
 
 /* A few may still be referred to by what is left on the stack. */
@@ -773,7 +740,7 @@ TEST(without_a_runtime)
 
 static int refused(void *arg)
 {
-	struct node *n = make(1), *other = make(2);
+	struct node *n = make_node(1), *other = make_node(2);
 	char *inside = (char *)n + 8;
 	char *stack = (char *)&inside, *mem = malloc(100);
 	char *large = kaus_alloc(100 * KB);
@@ -832,7 +799,7 @@ static void count(void *obj, void *arg)
 static void *make_lots(void *arg)
 {
 	for (uintptr_t i = 0; i < (uintptr_t)arg; i++) {
-		struct node *n = make(i);
+		struct node *n = make_node(i);
 
 		lots[i] = kaus_weak_make(n);
 		CHECK_EQ(0, kaus_gc_finalizer_set(n, count, NULL));

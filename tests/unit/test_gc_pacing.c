@@ -6,18 +6,10 @@
  * If it is broken: a program that could drop its caches is killed, finalizers
  * wait for ever, or an experiment with the goal shows nothing.
  */
-#include "utest.h"
+#include "gctest.h"
 
 #define MB (1UL << 20)
 #define BLOCK_BYTES 4096UL
-
-static struct kaus_gc_stats gc_stats(void)
-{
-	struct kaus_gc_stats st = { .size = sizeof(st) };
-
-	CHECK_EQ(0, kaus_gc_stats_read(&st));
-	return st;
-}
 
 static struct kaus_gc_pacer pacer(void)
 {
