@@ -113,27 +113,12 @@ static void run_guest(struct kw_thread *t)
 	}
 }
 
-/* How often the notifier has been called on any CPU. */
-static unsigned long nr_returns(void)
-{
-	unsigned long sum = 0, cpu, looks, returns;
-	char line[512];
-	FILE *f = fopen("/sys/kernel/debug/kaus/cpus", "re");
-
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "%lu %lu %lu", &cpu, &looks, &returns) == 3)
-			sum += returns;
-	if (f)
-		fclose(f);
-	return sum;
-}
-
 TEST_F(kvm, a_worker_runs_a_guest)
 {
 	struct kw_thread t = { 0 };
 	struct kaus_info info;
-	unsigned long before;
 	uint64_t nr_kicks;
+	long before;
 
 	ASSERT_EQ(0, kw_info(self->k.fd, &info));
 	KW_STORE(self->k.hdr->slice_ns, 50000);
@@ -147,7 +132,7 @@ TEST_F(kvm, a_worker_runs_a_guest)
 	KW_STORE(self->in_user, 1);
 	KW_STORE(self->k.hdr->slice_ns, 1000000000);
 	kw_waiters(&self->k, 0, 0);
-	before = nr_returns();
+	before = kw_on_cpus("returns");
 	for (int i = 0; i < 10; i++) {
 		nr_kicks = KW_LOAD(self->k.stat[0].nr_kick);
 		ASSERT_EQ(0, kw_kick(&self->k, 0, NULL));
@@ -156,7 +141,7 @@ TEST_F(kvm, a_worker_runs_a_guest)
 	}
 	/* Where there are such notifiers. */
 	if (info.features & KAUS_FEAT_REGS)
-		EXPECT_LE(before + 10, nr_returns());
+		EXPECT_LE(before + 10, kw_on_cpus("returns"));
 	KW_STORE(self->stop, 1);
 	kw_thread_join(&t);
 }

@@ -125,17 +125,6 @@ out:
 	return found;
 }
 
-/* The sum of a column of the file cpus. */
-static long on_cpus(const char *name)
-{
-	long sum = 0, n;
-
-	for (int cpu = 0; (n = column(DEBUGFS "/cpus", "cpu", cpu, name)) >= 0;
-	     cpu++)
-		sum += n;
-	return sum;
-}
-
 FIXTURE(trace) {
 	struct kw k;
 	long g;			/* number of the group */
@@ -166,7 +155,7 @@ FIXTURE_TEARDOWN(trace)
 
 TEST_F(trace, redirect)
 {
-	long n = on_cpus("redirects"), looks = on_cpus("looks");
+	long n = kw_on_cpus("redirects"), looks = kw_on_cpus("looks");
 
 	ASSERT_EQ(0, kw_register(&self->k, 3));
 	kw_carry(&self->k, 1);
@@ -175,8 +164,8 @@ TEST_F(trace, redirect)
 	kw_waiters(&self->k, 1, 0);
 	EXPECT_TRUE(traced("kaus_redirect: group=%ld worker=3 proc=1 events=preempt ip=0x",
 			   self->g));
-	EXPECT_LT(n, on_cpus("redirects"));
-	EXPECT_LT(looks, on_cpus("looks"));
+	EXPECT_LT(n, kw_on_cpus("redirects"));
+	EXPECT_LT(looks, kw_on_cpus("looks"));
 	EXPECT_LT(0, column(DEBUGFS "/groups", "group", self->g, "redirects"));
 	EXPECT_EQ(1, column(DEBUGFS "/groups", "group", self->g, "workers"));
 	EXPECT_EQ(0, column(DEBUGFS "/groups", "group", self->g, "parked"));
@@ -226,7 +215,7 @@ TEST_F(trace, refuse)
 
 TEST_F(trace, sleep_and_wake)
 {
-	long sleeps = on_cpus("sleeps"), wakes = on_cpus("wakes");
+	long sleeps = kw_on_cpus("sleeps"), wakes = kw_on_cpus("wakes");
 
 	ASSERT_EQ(0, kw_register(&self->k, 2));
 	kw_carry(&self->k, 1);
@@ -234,8 +223,8 @@ TEST_F(trace, sleep_and_wake)
 	EXPECT_TRUE(traced("kaus_sleep: group=%ld worker=2 proc=1\n", self->g));
 	EXPECT_TRUE(traced("kaus_wake: group=%ld worker=2 proc=1\n", self->g));
 	EXPECT_FALSE(traced("kaus_lost: group=%ld", self->g));
-	EXPECT_LT(sleeps, on_cpus("sleeps"));
-	EXPECT_LT(wakes, on_cpus("wakes"));
+	EXPECT_LT(sleeps, kw_on_cpus("sleeps"));
+	EXPECT_LT(wakes, kw_on_cpus("wakes"));
 }
 
 static void keep(struct kw_thread *t, uint32_t proc)
@@ -247,7 +236,7 @@ static void keep(struct kw_thread *t, uint32_t proc)
 
 TEST_F(trace, handoff_and_lost)
 {
-	long handoffs = on_cpus("handoffs"), lost = on_cpus("lost");
+	long handoffs = kw_on_cpus("handoffs"), lost = kw_on_cpus("lost");
 	struct kw_pool pool = { .given = keep, .home = KAUS_NONE };
 	struct kw_thread t = { 0 };
 
@@ -267,13 +256,13 @@ TEST_F(trace, handoff_and_lost)
 	EXPECT_TRUE(traced("kaus_lost: group=%ld worker=0 proc=0\n", self->g));
 	EXPECT_TRUE(traced("kaus_unpark: group=%ld worker=3 proc=-1 pid=%d\n",
 			   self->g, t.tid));
-	EXPECT_LT(handoffs, on_cpus("handoffs"));
-	EXPECT_LT(lost, on_cpus("lost"));
+	EXPECT_LT(handoffs, kw_on_cpus("handoffs"));
+	EXPECT_LT(lost, kw_on_cpus("lost"));
 }
 
 TEST_F(trace, starve)
 {
-	long starved = on_cpus("starved");
+	long starved = kw_on_cpus("starved");
 
 	ASSERT_EQ(0, kw_register(&self->k, 0));
 	kw_carry(&self->k, 1);
@@ -281,12 +270,12 @@ TEST_F(trace, starve)
 	usleep(2000);
 	kw_waiters(&self->k, 1, 0);
 	EXPECT_TRUE(traced("kaus_starve: group=%ld proc=1\n", self->g));
-	EXPECT_LT(starved, on_cpus("starved"));
+	EXPECT_LT(starved, kw_on_cpus("starved"));
 }
 
 TEST_F(trace, kick)
 {
-	long kicks = on_cpus("kicks");
+	long kicks = kw_on_cpus("kicks");
 	uint32_t kicked = 0;
 
 	ASSERT_EQ(0, kw_register(&self->k, 2));
@@ -296,7 +285,7 @@ TEST_F(trace, kick)
 			   self->g, getpid()));
 	EXPECT_TRUE(traced("kaus_redirect: group=%ld worker=2 proc=-1 events=kick ip=0x",
 			   self->g));
-	EXPECT_LT(kicks, on_cpus("kicks"));
+	EXPECT_LT(kicks, kw_on_cpus("kicks"));
 }
 
 TEST_F(trace, drain)

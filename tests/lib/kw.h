@@ -233,6 +233,8 @@ bool kw_in_syscall(pid_t tid, long nr);
 bool kw_parked(pid_t tid);
 int kw_pin(int cpu);
 int kw_nr_cpus(void);
+/* The sum of a column of /sys/kernel/debug/kaus/cpus, -1: cannot be read. */
+long kw_on_cpus(const char *column);
 /* VmPin of this process, -1: cannot be read. */
 long kw_pinned_bytes(void);
 

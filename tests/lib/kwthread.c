@@ -127,6 +127,27 @@ int kw_nr_cpus(void)
 	return sysconf(_SC_NPROCESSORS_ONLN);
 }
 
+long kw_on_cpus(const char *column)
+{
+	FILE *f = fopen("/sys/kernel/debug/kaus/cpus", "re");
+	int at = -1, i;
+	long sum = -1;
+	char line[512], *save, *s;
+
+	while (f && fgets(line, sizeof(line), f)) {
+		s = strtok_r(line, " \n", &save);
+		for (i = 0; s; s = strtok_r(NULL, " \n", &save), i++) {
+			if (at < 0 && !strcmp(s, column))
+				at = i;
+			else if (at == i)
+				sum += atol(s) + (sum < 0);
+		}
+	}
+	if (f)
+		fclose(f);
+	return sum;
+}
+
 long kw_pinned_bytes(void)
 {
 	char line[256];
