@@ -33,6 +33,7 @@
 #include <linux/moduleparam.h>
 #include <linux/mutex.h>
 #include <linux/user_namespace.h>
+#include <linux/xarray.h>
 
 #include "dev.h"
 #include "drain.h"
@@ -45,6 +46,8 @@ MODULE_PARM_DESC(max_groups, "Groups of a user without CAP_SYS_RESOURCE");
 /* Outermost: the lock of a group is taken in it. Guards all of the rest. */
 static DEFINE_MUTEX(drain_lock);
 static LIST_HEAD(all_groups);
+/* By user. One that has ended counts until it is freed: it pins its region. */
+static DEFINE_XARRAY(nr_groups);
 static bool draining;
 static bool loaded;		/* the device is there unless draining */
 
@@ -97,36 +100,46 @@ static const struct kernel_param_ops param_ops = {
 module_param_cb(drain, &param_ops, &draining, 0644);
 MODULE_PARM_DESC(drain, "Detach all processes, so that the module can go");
 
-static bool is_over_limit(const struct kaus_group *g)
+/* A group more of its user, if he may. */
+static int count_in(const struct kaus_group *g)
 {
-	const struct kaus_group *other;
-	uint nr = 0;
+	unsigned long uid = __kuid_val(g->uid), nr;
 
 	lockdep_assert_held(&drain_lock);
-	/* One that has ended pins its region until it is freed. */
-	list_for_each_entry(other, &all_groups, in_drain)
-		if (uid_eq(other->uid, g->uid))
-			nr++;
-	return nr >= READ_ONCE(max_groups) &&
-	       !ns_capable_noaudit(&init_user_ns, CAP_SYS_RESOURCE);
+	nr = xa_to_value(xa_load(&nr_groups, uid));
+	if (nr >= READ_ONCE(max_groups) &&
+	    !ns_capable_noaudit(&init_user_ns, CAP_SYS_RESOURCE))
+		return -EUSERS;
+	return xa_err(xa_store(&nr_groups, uid, xa_mk_value(nr + 1),
+			       GFP_KERNEL_ACCOUNT));
+}
+
+static void count_out(const struct kaus_group *g)
+{
+	unsigned long uid = __kuid_val(g->uid), nr;
+
+	lockdep_assert_held(&drain_lock);
+	nr = xa_to_value(xa_load(&nr_groups, uid)) - 1;
+	/* What is there already is replaced without an allocation. */
+	if (nr)
+		xa_store(&nr_groups, uid, xa_mk_value(nr), GFP_KERNEL);
+	else
+		xa_erase(&nr_groups, uid);
 }
 
 /**
  * kaus_drain_add() - A group becomes known.
  * @g: The group, whole, but for this.
  *
- * Return: 0, -ENODEV while the module is drained, -EUSERS.
+ * Return: 0, -ENODEV while the module is drained, -EUSERS, -ENOMEM.
  */
 int kaus_drain_add(struct kaus_group *g)
 {
-	int err = 0;
+	int err;
 
 	mutex_lock(&drain_lock);
-	if (draining)
-		err = -ENODEV;
-	else if (is_over_limit(g))
-		err = -EUSERS;
-	else
+	err = draining ? -ENODEV : count_in(g);
+	if (!err)
 		list_add(&g->in_drain, &all_groups);
 	mutex_unlock(&drain_lock);
 	return err;
@@ -137,6 +150,7 @@ void kaus_drain_remove(struct kaus_group *g)
 {
 	mutex_lock(&drain_lock);
 	list_del(&g->in_drain);
+	count_out(g);
 	mutex_unlock(&drain_lock);
 }
 
