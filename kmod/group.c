@@ -318,6 +318,7 @@ static void init_ps(struct kaus_group *g)
 	}
 	for (i = 0; i <= g->nr_procs; i++)
 		INIT_LIST_HEAD(&g->pools[i]);
+	kaus_park_group_init(g);
 }
 
 /**
@@ -396,7 +397,8 @@ static void group_free(struct kref *ref)
 	kaus_pages_del(g);
 	kaus_debugfs_del(g);
 	kaus_drain_remove(g);
-	/* No worker is left to start one of these again. */
+	/* No worker is left to start one of these again; the first starts others. */
+	kaus_park_group_fini(g);
 	for (i = 0; i < g->nr_procs; i++)
 		kaus_handoff_fini(&g->ps[i]);
 	vunmap(g->hdr);

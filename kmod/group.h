@@ -80,6 +80,8 @@ struct kaus_group {
 	bool service_pending;		/* ... nobody was */
 	bool has_starved;
 	unsigned long *starved;		/* Ps whose hand-off found no M */
+	u32 starved_at;			/* the round through them is here */
+	struct irq_work starved_work;	/* ... and goes on in this */
 
 	/* See pages.c. */
 	u64 pages_wake_ns;		/* the next wake-up not before */

@@ -200,10 +200,10 @@ void kaus_handoff_wake(struct kaus_m *m)
 	trace_kaus_lost(m, p);
 }
 
-/* Look at @p again, in an interrupt. Any context. */
-void kaus_handoff_retry(struct kaus_p *p)
+/* Look at @p once more, which sleeps perhaps. Context: Hard interrupt. */
+void kaus_handoff_look(struct kaus_p *p)
 {
-	irq_work_queue(&p->work);
+	look(p, false);
 }
 
 /**

@@ -12,7 +12,7 @@ void kaus_handoff_init(struct kaus_p *p);
 void kaus_handoff_fini(struct kaus_p *p);
 void kaus_handoff_sleep(struct kaus_m *m);
 void kaus_handoff_wake(struct kaus_m *m);
-void kaus_handoff_retry(struct kaus_p *p);
+void kaus_handoff_look(struct kaus_p *p);
 void kaus_handoff_orphan(struct kaus_p *p, u64 word);
 bool kaus_handoff_is_due(struct kaus_p *p, u64 *word, u64 *again_ns);
 

@@ -28,6 +28,7 @@
 #include <linux/bitmap.h>
 #include <linux/freezer.h>
 #include <linux/hrtimer.h>
+#include <linux/irq_work.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
@@ -38,6 +39,9 @@
 #include "shm.h"
 #include "stats.h"
 #include "trace.h"
+
+/* So many Ps are looked at with interrupts off. */
+#define MAX_STARVED	16
 
 void kaus_park_init(struct kaus_m *m)
 {
@@ -207,12 +211,14 @@ static bool hand_off(struct kaus_m *m, struct kaus_p *p, u64 word)
 }
 
 /*
- * Ps whose hand-off found nobody. @m gets one if it is still to be had; for
- * the others it all begins again, up to waking a service worker, or to waiting
- * for a timer: of one that was due and is not, nobody else would know.
+ * Ps whose hand-off found nobody. @m gets one if it is still to be had. For the
+ * others it all begins again, up to waking a service worker, or to waiting for a
+ * timer: of one that was due and is not, nobody else would know. They may be
+ * many, so that is left to interrupts.
  */
 static bool take_starved(struct kaus_group *g, struct kaus_m *m)
 {
+	unsigned int nr = 0;
 	u64 word, again_ns;
 	bool taken = false;
 	u32 i;
@@ -221,13 +227,65 @@ static bool take_starved(struct kaus_group *g, struct kaus_m *m)
 		return false;
 	g->has_starved = false;
 	for_each_set_bit(i, g->starved, g->nr_procs) {
-		__clear_bit(i, g->starved);
-		if (!taken && kaus_handoff_is_due(&g->ps[i], &word, &again_ns))
-			taken = hand_off(m, &g->ps[i], word);
-		else
-			kaus_handoff_retry(&g->ps[i]);
+		if (nr++ == MAX_STARVED)
+			break;
+		if (kaus_handoff_is_due(&g->ps[i], &word, &again_ns) &&
+		    hand_off(m, &g->ps[i], word)) {
+			__clear_bit(i, g->starved);
+			taken = true;
+			break;
+		}
+	}
+	if (!bitmap_empty(g->starved, g->nr_procs)) {
+		g->starved_at = 0;
+		irq_work_queue(&g->starved_work);
 	}
 	return taken;
+}
+
+/* The next of them, in a round that ends: one that starves again is behind. */
+static struct kaus_p *next_starved(struct kaus_group *g)
+{
+	struct kaus_p *p = NULL;
+	unsigned long flags;
+	u32 i;
+
+	raw_spin_lock_irqsave(&g->lock, flags);
+	i = find_next_bit(g->starved, g->nr_procs, g->starved_at);
+	if (i < g->nr_procs) {
+		__clear_bit(i, g->starved);
+		g->starved_at = i + 1;
+		p = &g->ps[i];
+	}
+	raw_spin_unlock_irqrestore(&g->lock, flags);
+	return p;
+}
+
+static void look_at_starved(struct irq_work *work)
+{
+	struct kaus_group *g = container_of(work, struct kaus_group,
+					    starved_work);
+	struct kaus_p *p;
+	int i;
+
+	for (i = 0; i < MAX_STARVED; i++) {
+		p = next_starved(g);
+		if (!p || kaus_group_is_shutdown(g))
+			return;
+		kaus_handoff_look(p);
+	}
+	irq_work_queue(&g->starved_work);
+}
+
+void kaus_park_group_init(struct kaus_group *g)
+{
+	g->starved_work = IRQ_WORK_INIT_HARD(look_at_starved);
+}
+
+/* Context: Process context; the group is shut down and has no workers. */
+void kaus_park_group_fini(struct kaus_group *g)
+{
+	irq_work_sync(&g->starved_work);
 }
 
 /* What the worker has been given so far; true if it need not sleep. */

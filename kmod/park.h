@@ -15,6 +15,8 @@ struct kaus_park;
 struct kaus_wake;
 struct task_struct;
 
+void kaus_park_group_init(struct kaus_group *g);
+void kaus_park_group_fini(struct kaus_group *g);
 void kaus_park_init(struct kaus_m *m);
 void kaus_park_forget_locked(struct kaus_m *m);
 void kaus_park_end(struct kaus_m *m);

@@ -338,6 +338,47 @@ TEST_F(rules, parking_finds_the_work)
 	EXPECT_TRUE(finish(self));
 }
 
+/* More than one interrupt looks at. */
+#define NR_STARVED	40
+
+/* P @proc SLEEPING with work and nobody there for it, as far as the module saw. */
+static bool starve(struct kw *k, uint32_t proc)
+{
+	struct timespec ts = { .tv_nsec = 100000 };
+	long before = kw_on_cpus("starved");
+
+	kw_carry(k, proc);
+	kw_waiters(k, proc, 1);
+	if (!KW_WAIT(nanosleep(&ts, NULL) || kw_on_cpus("starved") > before))
+		return false;
+	KW_STORE(k->procs[proc].owner,
+		 KAUS_OWNER(KAUS_P_SLEEPING, 0, kw_owner(k, proc) >> 32));
+	KW_STORE(kw_self.slot->proc, KAUS_NONE);
+	return true;
+}
+
+TEST(parking_begins_again_with_all_that_starve)
+{
+	uint32_t proc = KAUS_NONE;
+	struct kw k;
+	long before;
+
+	if (kw_on_cpus("starved") < 0)
+		SKIP(return, "cannot read the counters");
+	ASSERT_EQ(0, kw_group(&k, NR_STARVED, 1));
+	ASSERT_EQ(0, kw_register(&k, 0));
+	for (uint32_t i = 0; i < NR_STARVED; i++)
+		ASSERT_TRUE(starve(&k, i));
+	before = kw_on_cpus("starved");
+	ASSERT_EQ(0, kw_park(&k, KAUS_PARK_POOL, KAUS_NONE, KAUS_FOREVER, &proc));
+	EXPECT_GT(NR_STARVED, proc);
+	EXPECT_TRUE(KW_WAIT(kw_on_cpus("starved") >= before + NR_STARVED - 1))
+		TH_LOG("%ld", kw_on_cpus("starved") - before);
+	EXPECT_EQ(before + NR_STARVED - 1, kw_on_cpus("starved"));
+	kw_unregister(&k);
+	kw_close(&k);
+}
+
 /* The work has gone when a worker parks at last: a timer is still to come. */
 TEST_F(rules, parking_does_not_forget_the_timer)
 {
