@@ -62,18 +62,19 @@ static int cpus_show(struct seq_file *f, void *unused)
 	const struct kaus_stats *s;
 	int cpu;
 
-	seq_puts(f, "cpu looks returns pokes redirects refused sleeps wakes lost handoffs starved parks unparks kicks\n");
+	seq_puts(f, "cpu looks returns pokes redirects refused sleeps wakes lost handoffs starved parks unparks kicks again\n");
 	for_each_possible_cpu(cpu) {
 		s = per_cpu_ptr(&kaus_stats, cpu);
 		seq_printf(f, "%d %llu %llu %llu %llu %llu ", cpu,
 			   READ_ONCE(s->looks), READ_ONCE(s->returns),
 			   READ_ONCE(s->pokes), READ_ONCE(s->redirects),
 			   sum_refused(s));
-		seq_printf(f, "%llu %llu %llu %llu %llu %llu %llu %llu\n",
+		seq_printf(f, "%llu %llu %llu %llu %llu %llu %llu %llu %llu\n",
 			   READ_ONCE(s->sleeps), READ_ONCE(s->wakes),
 			   READ_ONCE(s->lost), READ_ONCE(s->handoffs),
 			   READ_ONCE(s->starved), READ_ONCE(s->parks),
-			   READ_ONCE(s->unparks), READ_ONCE(s->kicks));
+			   READ_ONCE(s->unparks), READ_ONCE(s->kicks),
+			   READ_ONCE(s->again));
 	}
 	return 0;
 }

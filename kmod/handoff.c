@@ -109,6 +109,7 @@ static void look_irq_work(struct irq_work *work)
  */
 static enum hrtimer_restart look_timer(struct hrtimer *timer)
 {
+	kaus_stat_inc(again);
 	look(container_of(timer, struct kaus_p, timer), true);
 	return HRTIMER_NORESTART;
 }

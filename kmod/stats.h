@@ -27,6 +27,7 @@ struct kaus_stats {
 	u64 parks;
 	u64 unparks;		/* KAUS_IOC_WAKE and KAUS_IOC_HANDOFF */
 	u64 kicks;
+	u64 again;		/* looks at a sleeper's P by its timer */
 };
 
 DECLARE_PER_CPU(struct kaus_stats, kaus_stats);

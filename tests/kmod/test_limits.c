@@ -3,8 +3,8 @@
  * What one user may have and do: module parameters that the administrator
  * changes at run time. A bug shows as a user who makes groups without end, as
  * one who is refused although he is below the limit, as a user who has to
- * suffer for another one's groups, or as kicks that interrupt without bounds
- * or get lost beyond it.
+ * suffer for another one's groups, as kicks that interrupt without bounds or get
+ * lost beyond it, or as a P of a sleeper that is looked at without end.
  */
 #include "kw_test.h"
 
@@ -287,6 +287,69 @@ TEST_F(limits, kicks_per_second)
 	KW_STORE(stop, 1);
 	kw_thread_join(&t);
 	kw_close(&k);
+}
+
+/* --- looks at sleepers --- */
+
+#define NR_PS		64
+#define NR_LOOKS	2000
+#define LOOKS_PER_SEC	1000
+#define LOOKS_AT_ONCE	100
+
+struct mover {
+	struct kw k;
+	unsigned int stop;
+};
+
+/* All deadlines are near, and none comes. */
+static void *move_deadlines(void *arg)
+{
+	struct mover *m = arg;
+
+	while (!KW_LOAD(m->stop))
+		for (int i = 0; i < NR_PS; i++)
+			KW_STORE(m->k.procs[i].timer_ns, kw_now() + 1000000);
+	return NULL;
+}
+
+/* Leave a P as a worker that sleeps does: its timer is armed in the sleep. */
+static void sleep_with(struct kw *k, uint32_t proc)
+{
+	struct timespec ts = { .tv_nsec = 1000 };
+
+	kw_carry(k, proc);
+	nanosleep(&ts, NULL);
+	KW_STORE(k->procs[proc].owner,
+		 KAUS_OWNER(KAUS_P_SLEEPING, 0, kw_owner(k, proc) >> 32));
+	KW_STORE(kw_self.slot->proc, KAUS_NONE);
+}
+
+/* The limit is a rate: however long it takes, there were not more. */
+TEST(looks_at_sleepers_per_second)
+{
+	uint64_t begin, may;
+	struct mover m = { 0 };
+	long nr = 0, before = kw_on_cpus("again");
+	pthread_t thread;
+
+	if (before < 0)
+		SKIP(return, "cannot read the counters");
+	ASSERT_EQ(0, kw_group(&m.k, NR_PS, 1));
+	ASSERT_EQ(0, kw_register(&m.k, 0));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, move_deadlines, &m));
+	begin = kw_now();
+	/* What is armed by going to sleep is looked at besides. */
+	for (may = LOOKS_AT_ONCE; nr < NR_LOOKS; may++) {
+		sleep_with(&m.k, may % NR_PS);
+		usleep(1000);
+		nr = kw_on_cpus("again") - before;
+	}
+	may += (kw_now() - begin) / (1000000000 / LOOKS_PER_SEC) + 1;
+	EXPECT_GE(may, nr);
+	KW_STORE(m.stop, 1);
+	pthread_join(thread, NULL);
+	kw_unregister(&m.k);
+	kw_close(&m.k);
 }
 
 KW_TEST_MAIN
