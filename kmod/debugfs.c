@@ -17,6 +17,7 @@
 #include <linux/mutex.h>
 #include <linux/pid.h>
 #include <linux/rcupdate.h>
+#include <linux/sched.h>
 #include <linux/seq_file.h>
 
 #include "debugfs.h"
@@ -122,6 +123,7 @@ static void group_show(struct seq_file *f, struct kaus_group *g)
 			parked += READ_ONCE(m->parked);
 		}
 		rcu_read_unlock();
+		cond_resched();
 		w = &g->slots[i];
 		redirects += READ_ONCE(w->nr_redirects);
 		refused += READ_ONCE(w->nr_refused);
@@ -142,8 +144,10 @@ static int groups_show(struct seq_file *f, void *unused)
 
 	seq_puts(f, "group tgid procs slots workers parked pages slice_ns shutdown redirects refused sleeps handoffs lost\n");
 	mutex_lock(&groups_lock);
-	list_for_each_entry(g, &groups, all)
+	list_for_each_entry(g, &groups, all) {
 		group_show(f, g);
+		cond_resched();
+	}
 	mutex_unlock(&groups_lock);
 	return 0;
 }
@@ -155,12 +159,14 @@ static int pages_show(struct seq_file *f, void *unused)
 
 	seq_puts(f, "group tgid returnable wanted asked wakes\n");
 	mutex_lock(&groups_lock);
-	list_for_each_entry(g, &groups, all)
+	list_for_each_entry(g, &groups, all) {
 		seq_printf(f, "%u %d %llu %llu %llu %llu\n", g->id,
 			   pid_nr(g->tgid), READ_ONCE(g->hdr->returnable),
 			   READ_ONCE(g->hdr->wanted),
 			   READ_ONCE(g->nr_pages_asked),
 			   READ_ONCE(g->nr_pages_wakes));
+		cond_resched();
+	}
 	mutex_unlock(&groups_lock);
 	return 0;
 }

@@ -32,6 +32,7 @@
 #include <linux/module.h>
 #include <linux/moduleparam.h>
 #include <linux/mutex.h>
+#include <linux/sched.h>
 #include <linux/user_namespace.h>
 #include <linux/xarray.h>
 
@@ -57,8 +58,10 @@ static void drain_all(void)
 
 	lockdep_assert_held(&drain_lock);
 	/* One that is about to be freed still waits to leave the list. */
-	list_for_each_entry(g, &all_groups, in_drain)
+	list_for_each_entry(g, &all_groups, in_drain) {
 		kaus_group_shutdown(g, KAUS_SHUTDOWN_DRAIN);
+		cond_resched();
+	}
 }
 
 static int set_draining(bool on)

@@ -26,6 +26,7 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/pid.h>
+#include <linux/sched.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -425,7 +426,7 @@ bool kaus_group_is_owner(const struct kaus_group *g)
  * @g: The group. The caller holds a reference, or the lock of drain.c.
  * @why: KAUS_SHUTDOWN_CLOSED or _DRAIN.
  *
- * Context: Process context. May be called more than once.
+ * Context: Process context; may sleep. May be called more than once.
  */
 void kaus_group_shutdown(struct kaus_group *g, u32 why)
 {
@@ -460,6 +461,7 @@ void kaus_group_shutdown(struct kaus_group *g, u32 why)
 				kaus_worker_nudge(m);
 		}
 		rcu_read_unlock();
+		cond_resched();
 	}
 	if (why == KAUS_SHUTDOWN_DRAIN)
 		trace_kaus_drain(g, nr);
