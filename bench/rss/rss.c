@@ -6,7 +6,8 @@
  *
  *	drop	RSS_MB (2048) in objects of 1 KiB, all dropped at once: time
  *		until half of the resident memory is gone, and CPU time until
- *		PATIENCE_MS after the drop
+ *		PATIENCE_MS after the drop, of the process, which looks at its
+ *		own size, and of the thread that returns memory alone
  *	peak	1.1 GiB in objects of 512 bytes, of which each 70th stays: what
  *		is resident some time later, as a multiple of the pages that
  *		have a survivor on them and were resident before
@@ -70,6 +71,20 @@ static void *must(void *obj)
 	return obj;
 }
 
+/* Percent of one CPU, of the thread that returns memory. */
+static void report_scavenger(const char *metric)
+{
+#ifdef HEAP_KAUS
+	struct kaus_gc_stats st = { .size = sizeof(st) };
+
+	if (!kaus_gc_stats_read(&st))
+		printf("%s %.3g %%\n", metric, (double)st.scavenge_cpu_ns /
+		       (PATIENCE_MS * 1e6) * 100);
+#else
+	(void)metric;
+#endif
+}
+
 /* Where the objects are; on the heap, so that a collector sees them. */
 static char **objs;
 
@@ -120,6 +135,7 @@ static void drop(void)
 	printf("drop_half %.4g ms\n", half ? (double)half : PATIENCE_MS);
 	printf("drop_cpu %.4g ms\n",
 	       (double)(clock_ms(CLOCK_PROCESS_CPUTIME_ID) - cpu));
+	report_scavenger("drop_scavenger");
 	printf("drop_left %.4g MB\n", resident_mb());
 }
 
@@ -148,6 +164,7 @@ static void peak(void)
 	printf("peak_1s %.4g x\n", resident_mb() / ideal);
 	nap_ms(PATIENCE_MS - 1000);
 	printf("peak_10s %.4g x\n", resident_mb() / ideal);
+	report_scavenger("peak_scavenger");
 }
 
 static int run(void *arg)

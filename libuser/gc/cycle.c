@@ -43,6 +43,7 @@
 #include "mem/central.h"
 #include "mem/heap.h"
 #include "mem/root.h"
+#include "mem/scavenge.h"
 #include "sched/scan.h"
 #include "sched/sched.h"
 #include "sched/stw.h"
@@ -685,4 +686,5 @@ void kr_gc_read_stats(struct kaus_gc_stats *st)
 	kr_final_read_stats(&st->nr_finalizers_waiting, &st->nr_finalizers);
 	st->nr_heap_lock_waits = kr_pages_lock_waits();
 	st->nr_span_list_retries = kr_centrals_retries();
+	kr_scavenge_read_stats(&st->returned_bytes, &st->scavenge_cpu_ns);
 }

@@ -140,6 +140,7 @@ void kr_gc_limit_follow(uint64_t bytes)
 	uint64_t mine = bytes - bytes / SPARE_PART;
 	bool fixed;
 
+	kr_scavenge_set_limited(bytes != UINT64_MAX);
 	kr_lock(&limit.lock);
 	fixed = limit.fixed;
 	if (!fixed && bytes != limit.last)

@@ -12,11 +12,20 @@
  * is no more than the reserve the thread sleeps until the page heap tells it
  * that there is, without a timeout: an idle process does not wake up.
  *
- * What stays, and was not used since the last look, is freed lazily: the kernel
- * may take it without asking, and does so before it kills for want of memory,
- * also where it does not tell before (memory.max is lowered). Until then it is
- * as good as any free page: to use it again costs a miss of the TLB. So it is
- * no reason to keep less, and there is no limit on how much is freed so.
+ * To return a page takes the kernel 0.3 us, so two gigabytes are a sixth of a
+ * second. The thread has an account of CPU time for that: it gains a fixed
+ * share of the time that passes, up to a burst that is enough for a gigabyte,
+ * and loses what the thread's clock says that it has run. When it is overdrawn
+ * what is left waits. In no ten seconds is it more than a hundredth of one CPU;
+ * memory that is short is no time to save CPU time, and costs the account none.
+ *
+ * What stays is freed lazily: the kernel may take it without asking, and does so
+ * before it kills for want of memory, also where it does not tell before
+ * (memory.max is lowered). Until then it is as good as any free page: to use it
+ * again costs a miss of the TLB. So it is no reason to keep less, and there is
+ * no limit on how much is freed so. It costs two thirds of returning a page that
+ * is going to be returned anyway, so what waits for the account is freed lazily
+ * only if there is a limit that may be lowered; then even if it overdraws.
  *
  * When the kernel says that memory is short, by one of the ways in
  * os/pressure.c, all of it goes back, at once, and what else is not used: see
@@ -41,9 +50,12 @@
 
 #define HUGE_PAGES	256U		/* 2 MiB */
 #define LONG_PAGES	8U		/* 64 KiB */
-#define BATCH_PAGES	(32U * HUGE_PAGES)
+#define BATCH_PAGES	(8U * HUGE_PAGES)
 #define BATCH_RUNS	64U
 #define LOOK_MS		100
+#define POOR_MS		500		/* the account is overdrawn */
+#define CPU_PART	500		/* of the time of one CPU: 0.2 % */
+#define CPU_BURST_NS	80000000LL
 #define RESERVE_PART	10		/* of what is in use */
 #define LOOK_PART	2		/* of what is too much, at each look */
 
@@ -51,6 +63,39 @@ static struct kr_pressure pressure;
 static const struct kr_scavenge_ops *ops;
 uint32_t kr_scavenge_nr_threads;
 static bool running;		/* pressure is open */
+static bool limited;		/* the control group has a limit */
+
+/* The thread's own. */
+static struct {
+	int64_t left_ns;
+	uint64_t now_ns, cpu_ns;	/* of the last settlement */
+} account;
+
+static struct {
+	uint64_t cpu_ns, bytes;
+} spent;
+
+/* What has passed is its gain; its loss what it has run, or @free: nothing. */
+static void settle(bool free)
+{
+	uint64_t now = kr_clock_now_ns(), cpu;
+
+	if (kr_clock_thread_cpu_ns(0, &cpu))
+		return;
+	account.left_ns += (int64_t)((now - account.now_ns) / CPU_PART);
+	if (!free)
+		account.left_ns -= (int64_t)(cpu - account.cpu_ns);
+	if (account.left_ns > CPU_BURST_NS)
+		account.left_ns = CPU_BURST_NS;
+	account.now_ns = now;
+	account.cpu_ns = cpu;
+	WRITE_ONCE(spent.cpu_ns, cpu);
+}
+
+static bool is_poor(void)
+{
+	return account.left_ns <= 0;
+}
 
 static char *addr_of(uint32_t page)
 {
@@ -90,8 +135,12 @@ static enum kr_page_state give(const struct kr_run *runs, uint32_t nr,
 	return kr_vm_return(ranges, n) ? KR_PAGE_DIRTY : KR_PAGE_CLEAN;
 }
 
-/* One pass over the heap for runs of a length and alignment. */
-static uint64_t pass(const struct kr_page_wish *wish, uint64_t max_pages)
+/*
+ * One pass over the heap for runs of a length and alignment; @paced: as long as
+ * the account has something left.
+ */
+static uint64_t pass(const struct kr_page_wish *wish, uint64_t max_pages,
+		     bool paced)
 {
 	struct kr_run runs[BATCH_RUNS];
 	uint32_t cursor = UINT32_MAX;
@@ -112,32 +161,54 @@ static uint64_t pass(const struct kr_page_wish *wish, uint64_t max_pages)
 			break;
 		for (uint32_t i = 0; i < nr; i++)
 			done += runs[i].nr;
+		if (paced) {
+			settle(false);
+			if (is_poor())
+				break;
+		}
 	}
 	return done;
 }
 
-static uint64_t passes(uint64_t max_pages, bool lazy)
+static uint64_t passes(uint64_t max_pages, bool lazy, bool paced)
 {
 	static const uint32_t lengths[] = { HUGE_PAGES, LONG_PAGES, 1 };
 	uint64_t done = 0;
 
-	for (int i = 0; i < 3 && done < max_pages; i++)
+	for (int i = 0; i < 3 && done < max_pages; i++) {
+		if (paced && is_poor())
+			break;
 		done += pass(&(struct kr_page_wish){
 			.min_pages = lengths[i],
 			.align_pages = i ? 1 : HUGE_PAGES,
 			.lazy = lazy,
-		}, max_pages - done);
+		}, max_pages - done, paced);
+	}
+	if (!lazy)
+		__atomic_fetch_add(&spent.bytes, done << KR_HPAGE_SHIFT,
+				   __ATOMIC_RELAXED);
 	return done;
 }
 
 uint64_t kr_scavenge(uint64_t max_pages)
 {
-	return passes(max_pages, false);
+	return passes(max_pages, false, false);
 }
 
 uint64_t kr_scavenge_lazily(uint64_t max_pages)
 {
-	return passes(max_pages, true);
+	return passes(max_pages, true, false);
+}
+
+void kr_scavenge_set_limited(bool on)
+{
+	WRITE_ONCE(limited, on);
+}
+
+void kr_scavenge_read_stats(uint64_t *ret_bytes, uint64_t *ret_cpu_ns)
+{
+	*ret_bytes = READ_ONCE(spent.bytes);
+	*ret_cpu_ns = READ_ONCE(spent.cpu_ns);
 }
 
 static void wake(void)
@@ -176,15 +247,22 @@ static bool give_wanted(void)
 	return any;
 }
 
-/* Of what nobody has needed, the rest; all, before there is no next look. */
+/*
+ * Of what nobody has needed, @low, the rest, if it is going to stay for a while;
+ * all, before there is no next look.
+ */
 static void look_lazily(uint64_t low, bool idle)
 {
 	struct kr_page_stats st;
 
-	kr_pages_read_stats(&st);
-	if (idle)
+	if (idle) {
 		kr_scavenge_lazily(UINT64_MAX);
-	else if (low > st.lazy_pages)
+		return;
+	}
+	if (!is_poor() || !READ_ONCE(limited))
+		return;
+	kr_pages_read_stats(&st);
+	if (low > st.lazy_pages)
 		kr_scavenge_lazily(low - st.lazy_pages);
 }
 
@@ -205,9 +283,9 @@ static bool look(bool idle)
 		low = 0;
 		idle = st.returnable_pages <= keep;
 	} else if (low > keep) {
-		nr = kr_scavenge((low - keep) / LOOK_PART + HUGE_PAGES);
+		nr = passes((low - keep) / LOOK_PART + HUGE_PAGES, false, true);
 		/* The kernel may refuse: memory that is locked. */
-		idle = !nr;
+		idle = !nr && !is_poor();
 		low -= nr < low ? nr : low;
 	} else {
 		idle = st.returnable_pages <= keep;
@@ -218,9 +296,17 @@ static bool look(bool idle)
 	return idle;
 }
 
+/* Until the next look, if nothing happens before. */
+static int pause_ms(bool idle, bool wanted)
+{
+	if (wanted)
+		return LOOK_MS;
+	return idle ? -1 : is_poor() ? POOR_MS : LOOK_MS;
+}
+
 void *kr_scavenge_main(void *arg)
 {
-	bool idle = false;
+	bool idle = false, wanted = false;
 
 	ops = arg;
 	if (kr_pressure_open(&pressure)) {
@@ -231,14 +317,21 @@ void *kr_scavenge_main(void *arg)
 	/* Release: with kr_scavenge_wake(). */
 	smp_store_release(&running, true);
 	kr_pages_low_water();
+	account.left_ns = CPU_BURST_NS;
+	account.now_ns = kr_clock_now_ns();
 	for (;;) {
-		bool pressed = kr_pressure_wait(&pressure, idle ? -1 : LOOK_MS);
-		bool wanted = give_wanted();
+		bool pressed = kr_pressure_wait(&pressure,
+						pause_ms(idle, wanted));
 
+		settle(false);
+		wanted = give_wanted();
 		if (pressed) {
 			kr_scavenge(UINT64_MAX);
 			ops->pressed();
 		}
+		if (wanted || pressed)
+			settle(true);
 		idle = look(idle) && !wanted;
+		settle(false);
 	}
 }

@@ -21,6 +21,12 @@ uint64_t kr_scavenge(uint64_t max_pages);
 /* Or let it have them when it needs some; not those that it may have already. */
 uint64_t kr_scavenge_lazily(uint64_t max_pages);
 
+/* The control group has a limit: one that may be lowered, and then kills. */
+void kr_scavenge_set_limited(bool on);
+
+/* So much was returned, and the thread's CPU time. Context: any. */
+void kr_scavenge_read_stats(uint64_t *ret_bytes, uint64_t *ret_cpu_ns);
+
 /* How it meets those above. */
 struct kr_scavenge_ops {
 	/* The kernel's pages that are wanted since this was asked last. */

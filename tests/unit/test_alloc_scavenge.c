@@ -69,6 +69,7 @@ static long resident_pages(void)
 
 static int by_itself_main(void *arg)
 {
+	struct kaus_gc_stats st = { .size = sizeof(st) };
 	long before;
 
 	for (int round = 0; round < 2; round++) {
@@ -82,6 +83,10 @@ static int by_itself_main(void *arg)
 			CHECK(resident_pages() <
 			      before - (long)(NR_OBJS * OBJ_BYTES / 4096 / 2));
 		check_rest();
+		/* And it is told, with what it has cost. */
+		CHECK_EQ(0, kaus_gc_stats_read(&st));
+		CHECK(st.returned_bytes > (round + 1) * NR_OBJS * OBJ_BYTES / 2);
+		CHECK(st.scavenge_cpu_ns > 0);
 		for (int i = 0; i < NR_OBJS; i++)
 			kaus_free(objs[i]);
 	}

@@ -161,6 +161,9 @@ int kaus_gc_thread_unregister(void);
  * @nr_finalizers_waiting: Of objects that have died, not called yet.
  * @nr_heap_lock_waits: Times that the lock of the heap's pages was found taken.
  * @nr_span_list_retries: Times that another one was faster at a list of spans.
+ * @returned_bytes: Unused memory of the heap that went back to the kernel so far.
+ * @scavenge_cpu_ns: CPU time of the thread that returns it by itself; stale by
+ *	as much as a second.
  */
 struct kaus_gc_stats {
 	size_t size;
@@ -184,6 +187,8 @@ struct kaus_gc_stats {
 	uint64_t nr_finalizers_waiting;
 	uint64_t nr_heap_lock_waits;
 	uint64_t nr_span_list_retries;
+	uint64_t returned_bytes;
+	uint64_t scavenge_cpu_ns;
 };
 
 /**
