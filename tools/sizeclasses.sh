@@ -7,7 +7,9 @@
 #	- sizes are multiples of 16, so that every object is aligned for any C
 #	  type; from 128 on they are apart by an eighth of the power of two
 #	  below, so that rounding up wastes no more than an eighth;
-#	- a span has the fewest pages that leave at most a sixteenth over;
+#	- a span has the fewest pages that leave at most a sixteenth over, but
+#	  two at least where one would have fewer than 64 objects: what is known
+#	  about a span takes 192 bytes;
 #	- of sizes of which as many fit into as many pages the largest stays.
 #
 # usage: tools/sizeclasses.sh >libuser/mem/sizeclass_table.h
@@ -38,7 +40,7 @@ BEGIN {
 		for (p2 = 128; p2 * 2 <= s; p2 *= 2)
 			;
 		step = s < 128 ? 16 : p2 / 8
-		for (np = 1; (np * page) % s > np * page / 16; np++)
+		for (np = s > page / 64 ? 2 : 1; (np * page) % s > np * page / 16; np++)
 			;
 		if (nr > 1 && np == pages[nr - 1] &&
 		    int(np * page / s) == int(np * page / size[nr - 1]))

@@ -11,6 +11,8 @@
 #include "os/os.h"
 
 #define COUNT_BYTES	(32UL << 10)	/* freed, until others are told */
+#define CLAIM_BYTES	(8UL << 10)	/* zeroed at once, at most */
+#define CLAIM_MIN	4
 
 static struct {
 	uint32_t lock;			/* appending */
@@ -113,7 +115,19 @@ static void zero_claimed(const struct kr_slot *slot)
 	}
 }
 
-/* Claim the free objects of word @w. True: there were some. */
+/* Of @free, objects of @bytes, those that are claimed at once. */
+static uint64_t window(uint64_t free, size_t bytes)
+{
+	size_t nr = CLAIM_BYTES / bytes;
+
+	if (nr < CLAIM_MIN)
+		nr = CLAIM_MIN;
+	if (nr >= 64)
+		return free;
+	return free & ((1ULL << nr) - 1) << __builtin_ctzll(free);
+}
+
+/* Claim free objects of word @w. True: there were some. */
 static bool claim(struct kr_cache *cache, struct kr_slot *slot, uint32_t w)
 {
 	struct kr_span *s = slot->span;
@@ -121,6 +135,7 @@ static bool claim(struct kr_cache *cache, struct kr_slot *slot, uint32_t w)
 
 	if (!free)
 		return false;
+	free = window(free, s->elem_bytes);
 	/*
 	 * Before they can be found: what is marked is not looked at. While
 	 * marking nobody else changes the word.
@@ -128,10 +143,8 @@ static bool claim(struct kr_cache *cache, struct kr_slot *slot, uint32_t w)
 	if (READ_ONCE(kr_heap.marking))
 		__atomic_fetch_or(&s->mark_bits[w], free, __ATOMIC_ACQ_REL);
 	/* Acquire: what was done to objects before they were freed. */
-	free = ~__atomic_fetch_or(&s->alloc_bits[w], ~0ULL,
-				  __ATOMIC_ACQ_REL);		/* (A) */
-	if (!free)
-		return false;
+	free &= ~__atomic_fetch_or(&s->alloc_bits[w], free,
+				   __ATOMIC_ACQ_REL);		/* (A) */
 	nr = (uint32_t)__builtin_popcountll(free);
 	__atomic_fetch_add(&s->state, nr * KR_SPAN_ONE,
 			   __ATOMIC_ACQ_REL);			/* (B) */
