@@ -3,9 +3,10 @@
 #
 # How fast memory that is not used any more goes back to the kernel, by itself:
 # this heap, Go, and malloc() of jemalloc and the C library, which free by hand.
-# Each takes ten seconds and as many gigabytes as it has.
+# Each takes ten seconds and as many gigabytes as it has. "pressed", which is on
+# this heap only and if asked for, makes a control group and limits it.
 #
-# usage: run.sh [-n RUNS] [-h HEAP]... [drop|peak]...
+# usage: run.sh [-n RUNS] [-h HEAP]... [drop|peak|pressed]...
 #	-n	runs of each (1)
 #	-h	only on these of kaus, go, jemalloc, glibc
 #

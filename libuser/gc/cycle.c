@@ -283,6 +283,7 @@ struct m *kr_gc_sweep_all(struct m *mp)
 		any = sweep_some();
 		kr_outside_unlock();
 	}
+	kr_scavenge_swept();
 	return mp;
 }
 
@@ -298,10 +299,12 @@ static void sweeper(void *arg)
 	do {
 		mp = kr_enter();
 		any = sweep_some();
-		if (any)
+		if (any) {
 			mp = kr_yield(mp);
-		else
+		} else {
 			WRITE_ONCE(is_swept_by_g, 0);
+			kr_scavenge_swept();
+		}
 		kr_exit(mp);
 	} while (any);
 }

@@ -54,8 +54,12 @@ static void give_back(uint64_t bytes)
 
 	kr_pages_read_stats(&st);
 	nr = st.committed_pages - st.free_pages + st.returnable_pages;
-	if (nr > max_pages)
-		kr_scavenge(nr - max_pages);
+	if (nr <= max_pages)
+		return;
+	nr -= max_pages;
+	nr -= kr_scavenge(nr);
+	if (nr)
+		kr_scavenge_spans(nr << KR_HPAGE_SHIFT);
 }
 
 static struct {

@@ -8,6 +8,7 @@
 #include "base/barrier.h"
 #include "base/bug.h"
 #include "mem/central.h"
+#include "mem/trim.h"
 #include "os/os.h"
 
 #define COUNT_BYTES	(32UL << 10)	/* freed, until others are told */
@@ -148,6 +149,8 @@ static bool claim(struct kr_cache *cache, struct kr_slot *slot, uint32_t w)
 	nr = (uint32_t)__builtin_popcountll(free);
 	__atomic_fetch_add(&s->state, nr * KR_SPAN_ONE,
 			   __ATOMIC_ACQ_REL);			/* (B) */
+	if (unlikely(s->returned))
+		kr_trim_used(s, w, free);
 	slot->free = free;
 	slot->word = (uint8_t)w;
 	slot->base = s->base + (size_t)w * 64 * s->elem_bytes;

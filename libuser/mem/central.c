@@ -64,6 +64,11 @@ static bool got(struct kr_span *s)
 	do {
 		enum kr_span_where where = kr_state_where(state);
 
+		if (where == KR_SPAN_HELD) {
+			/* Whoever holds it puts it back. */
+			new = kr_state(KR_SPAN_POPPED, kr_state_used(state));
+			continue;
+		}
 		if (where != KR_SPAN_PARTIAL) {
 			KR_ASSERT(where == KR_SPAN_ZOMBIE ||
 				  where == KR_SPAN_EMPTYING);
@@ -74,7 +79,7 @@ static bool got(struct kr_span *s)
 	} while (!__atomic_compare_exchange_n(&s->state, &state, new, false,
 					      __ATOMIC_ACQ_REL,
 					      __ATOMIC_ACQUIRE));
-	return true;
+	return kr_state_where(new) == KR_SPAN_CACHED;
 }
 
 struct kr_span *kr_central_get(struct kr_page_cache *pc, unsigned int class,

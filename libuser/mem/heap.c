@@ -55,6 +55,7 @@
 #include "base/bug.h"
 #include "mem/cache.h"
 #include "mem/central.h"
+#include "mem/trim.h"
 #include "os/os.h"
 
 #define DEFAULT_BYTES	(256ULL << 30)
@@ -193,6 +194,7 @@ struct kr_span *kr_span_new(struct kr_page_cache *pc, unsigned int class,
 	s->class = (uint8_t)class;
 	s->kind = (uint8_t)kind;
 	s->needzero = !clean;
+	s->returned = 0;
 	WRITE_ONCE(s->nr_specials, 0);
 	s->type = NULL;
 	if (class) {
@@ -264,8 +266,7 @@ void kr_span_unlisted(struct kr_span *s, uint64_t state)
 	bury(s);
 }
 
-/* It is EMPTYING by our hand, and somewhere in a list, or was. */
-static void span_empty(struct kr_span *s)
+void kr_span_empty(struct kr_span *s)
 {
 	pages_release(s);
 	if (!kr_cas(&s->state, kr_state(KR_SPAN_EMPTYING, 0),
@@ -293,7 +294,8 @@ void kr_span_put_one(struct kr_span *s)
 			to = KR_SPAN_EMPTYING;
 		else if (where == KR_SPAN_LARGE)
 			to = KR_SPAN_DEAD;
-		else if (where != KR_SPAN_PARTIAL && where != KR_SPAN_CACHED)
+		else if (where != KR_SPAN_PARTIAL && where != KR_SPAN_CACHED &&
+			 where != KR_SPAN_HELD && where != KR_SPAN_POPPED)
 			kr_throw("heap: free in a span that is not in use");
 		new = kr_state(to, used);
 	} while (!__atomic_compare_exchange_n(&s->state, &old, new, false,
@@ -304,7 +306,7 @@ void kr_span_put_one(struct kr_span *s)
 	if (to == KR_SPAN_PARTIAL)
 		kr_central_push(kr_central_of(s), s);
 	else if (to == KR_SPAN_EMPTYING)
-		span_empty(s);
+		kr_span_empty(s);
 	else
 		kr_span_release(s);
 }
@@ -314,13 +316,16 @@ void kr_span_put_one(struct kr_span *s)
 void kr_heap_mark_begin(void)
 {
 	KR_ASSERT(kr_heap_is_swept() && !kr_heap.marking);
+	kr_trim_lock();
 	WRITE_ONCE(kr_heap.marking, true);
+	kr_trim_unlock();
 	kr_caches_for_each(kr_cache_mark_claimed);
 }
 
 void kr_heap_mark_end(uint64_t marked_bytes)
 {
 	KR_ASSERT(kr_heap.marking);
+	kr_trim_lock();
 	kr_caches_for_each(kr_cache_flush);
 	WRITE_ONCE(kr_heap.live_bytes, (int64_t)marked_bytes);
 	kr_centrals_forget();
@@ -328,6 +333,7 @@ void kr_heap_mark_end(uint64_t marked_bytes)
 	WRITE_ONCE(kr_heap.sweepgen, kr_heap.sweepgen + 2);
 	WRITE_ONCE(kr_heap.sweep_end, READ_ONCE(kr_heap.nr_spans));
 	smp_store_release(&kr_heap.sweep_next, 1);
+	kr_trim_unlock();
 }
 
 /* Where a span belongs with @used objects after it was @where, @keep: to us. */

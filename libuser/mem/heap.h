@@ -26,6 +26,8 @@ enum kr_span_where {
 	KR_SPAN_EMPTYING,	/* in the list, and about to lose its pages */
 	KR_SPAN_ZOMBIE,		/* in the list, without pages */
 	KR_SPAN_LARGE,		/* one large object */
+	KR_SPAN_HELD,		/* in the list, and being trimmed: trim.c */
+	KR_SPAN_POPPED,		/* the same, and off the list by now */
 };
 
 struct kr_span {
@@ -42,6 +44,7 @@ struct kr_span {
 	uint32_t nr_specials;		/* records of its objects: kr_heap_ops */
 	uint32_t sweepgen;		/* see kr_heap.sweepgen */
 	uint32_t next;			/* in a list: its number */
+	uint32_t returned;		/* the kernel's pages: see trim.c */
 	/* kr_span_where in the low byte, objects in use from bit 32 on. */
 	uint64_t state;
 	const struct kaus_type *type;	/* of a large object that is KR_TYPED */
@@ -335,6 +338,8 @@ struct kr_span *kr_span_new(struct kr_page_cache *pc, unsigned int class,
 void kr_span_release(struct kr_span *s);
 /* An EMPTYING span or a ZOMBIE has come off its list. */
 void kr_span_unlisted(struct kr_span *s, uint64_t state);
+/* It is EMPTYING by the caller's hand, and somewhere in a list, or was. */
+void kr_span_empty(struct kr_span *s);
 /* Free an object whose bit was set until the caller cleared it. */
 void kr_span_put_one(struct kr_span *s);
 

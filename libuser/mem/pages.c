@@ -637,6 +637,18 @@ void kr_pages_set_alarm(uint64_t nr, void (*fn)(void))
 		fn();
 }
 
+void kr_pages_ring(void)
+{
+	void (*fn)(void);
+
+	heap_lock();
+	fn = heap.alarm;
+	heap.alarm = NULL;
+	kr_unlock(&heap.lock);
+	if (fn)
+		fn();
+}
+
 void kr_pages_publish(uint64_t *to)
 {
 	heap_lock();

@@ -118,6 +118,9 @@ uint64_t kr_pages_low_water(void);
  */
 void kr_pages_set_alarm(uint64_t nr, void (*fn)(void));
 
+/* Call it now, whatever is returnable, if one is set. */
+void kr_pages_ring(void);
+
 /*
  * Keep at *@to how many pages of the kernel's are returnable; NULL: nowhere.
  * Where it was kept before is 0 then.

@@ -27,6 +27,11 @@
  * is going to be returned anyway, so what waits for the account is freed lazily
  * only if there is a limit that may be lowered; then even if it overdraws.
  *
+ * Pages inside of spans that hold a few objects yet (trim.c) go back when a heap
+ * has come to rest: a second after the last cycle, if there are many of them at
+ * all, and once. They could not be used for anything else meanwhile, but a
+ * program that allocates would soon use them again.
+ *
  * When the kernel says that memory is short, by one of the ways in
  * os/pressure.c, all of it goes back, at once, and what else is not used: see
  * kr_scavenge_ops. When it says, by way of the module, that it reclaims memory
@@ -46,6 +51,8 @@
 #include "mem/scavenge.h"
 
 #include "base/barrier.h"
+#include "mem/heap.h"
+#include "mem/trim.h"
 #include "os/os.h"
 
 #define HUGE_PAGES	256U		/* 2 MiB */
@@ -56,6 +63,7 @@
 #define POOR_MS		500		/* the account is overdrawn */
 #define CPU_PART	500		/* of the time of one CPU: 0.2 % */
 #define CPU_BURST_NS	80000000LL
+#define REST_NS		1000000000ULL	/* since the last cycle */
 #define RESERVE_PART	10		/* of what is in use */
 #define LOOK_PART	2		/* of what is too much, at each look */
 
@@ -74,6 +82,15 @@ static struct {
 static struct {
 	uint64_t cpu_ns, bytes;
 } spent;
+
+/* Pages in spans. */
+static struct {
+	uint32_t gen;			/* of sweeping, when it was last looked */
+	uint64_t since_ns;		/* it has been that */
+	uint32_t done_gen;		/* in which all spans were trimmed, */
+	int64_t done_live;		/* and what was live then */
+	uint32_t cursor;		/* where to go on; 0: at the beginning */
+} spans;
 
 /* What has passed is its gain; its loss what it has run, or @free: nothing. */
 static void settle(bool free)
@@ -95,6 +112,18 @@ static void settle(bool free)
 static bool is_poor(void)
 {
 	return account.left_ns <= 0;
+}
+
+static uint64_t reserve(const struct kr_page_stats *st)
+{
+	uint64_t in_use = st->committed_pages - st->free_pages;
+
+	return KR_SCAVENGE_MIN_PAGES / 2 + in_use / RESERVE_PART;
+}
+
+static void count_bytes(uint64_t bytes)
+{
+	__atomic_fetch_add(&spent.bytes, bytes, __ATOMIC_RELAXED);
 }
 
 static char *addr_of(uint32_t page)
@@ -185,8 +214,7 @@ static uint64_t passes(uint64_t max_pages, bool lazy, bool paced)
 		}, max_pages - done, paced);
 	}
 	if (!lazy)
-		__atomic_fetch_add(&spent.bytes, done << KR_HPAGE_SHIFT,
-				   __ATOMIC_RELAXED);
+		count_bytes(done << KR_HPAGE_SHIFT);
 	return done;
 }
 
@@ -198,6 +226,40 @@ uint64_t kr_scavenge(uint64_t max_pages)
 uint64_t kr_scavenge_lazily(uint64_t max_pages)
 {
 	return passes(max_pages, true, false);
+}
+
+uint64_t kr_scavenge_spans(uint64_t max_bytes)
+{
+	uint32_t cursor = UINT32_MAX, nr;
+	uint64_t done = 0;
+
+	while (cursor && done < max_bytes && !kr_trim_some(&cursor, &nr))
+		done += nr * KR_PAGE_SIZE;
+	count_bytes(done);
+	return done;
+}
+
+/* The most that there can be: what spans have beyond their objects. */
+static int64_t slack(const struct kr_page_stats *st)
+{
+	uint64_t in_use = st->committed_pages - st->free_pages;
+
+	return (int64_t)(in_use << KR_HPAGE_SHIFT) -
+	       READ_ONCE(kr_heap.live_bytes);
+}
+
+static bool is_slack(const struct kr_page_stats *st)
+{
+	return slack(st) > (int64_t)(reserve(st) << KR_HPAGE_SHIFT);
+}
+
+void kr_scavenge_swept(void)
+{
+	struct kr_page_stats st;
+
+	kr_pages_read_stats(&st);
+	if (is_slack(&st))
+		kr_pages_ring();
 }
 
 void kr_scavenge_set_limited(bool on)
@@ -225,13 +287,6 @@ bool kr_scavenge_wake(void)
 	return true;
 }
 
-static uint64_t reserve(const struct kr_page_stats *st)
-{
-	uint64_t in_use = st->committed_pages - st->free_pages;
-
-	return KR_SCAVENGE_MIN_PAGES / 2 + in_use / RESERVE_PART;
-}
-
 /* What the kernel has asked for. True if anything. */
 static bool give_wanted(void)
 {
@@ -241,7 +296,9 @@ static bool give_wanted(void)
 	while ((nr = ops->take_wanted())) {
 		any = true;
 		nr = (nr + KR_HPAGE_KERNEL - 1) / KR_HPAGE_KERNEL;
-		if (!kr_scavenge((nr + HUGE_PAGES - 1) & ~(HUGE_PAGES - 1ULL)))
+		nr = (nr + HUGE_PAGES - 1) & ~(HUGE_PAGES - 1ULL);
+		nr -= kr_scavenge(nr);
+		if (nr && !kr_scavenge_spans(nr << KR_HPAGE_SHIFT))
 			break;
 	}
 	return any;
@@ -264,6 +321,42 @@ static void look_lazily(uint64_t low, bool idle)
 	kr_pages_read_stats(&st);
 	if (low > st.lazy_pages)
 		kr_scavenge_lazily(low - st.lazy_pages);
+}
+
+/* True if there are pages in spans that are still to be returned. */
+static bool look_at_spans(const struct kr_page_stats *st)
+{
+	uint32_t gen = READ_ONCE(kr_heap.sweepgen), nr;
+	int64_t live = READ_ONCE(kr_heap.live_bytes);
+
+	if (!is_slack(st))
+		return false;
+	if (gen == spans.done_gen && live + ((int64_t)KR_SCAVENGE_MIN_PAGES <<
+					     KR_HPAGE_SHIFT) > spans.done_live)
+		return false;
+	if (gen != spans.gen) {
+		spans.gen = gen;
+		spans.since_ns = kr_clock_now_ns();
+		spans.cursor = 0;
+	}
+	if (kr_clock_now_ns() - spans.since_ns < REST_NS ||
+	    !kr_heap_is_swept())
+		return true;
+	if (!spans.cursor)
+		spans.cursor = UINT32_MAX;
+	while (spans.cursor && !is_poor()) {
+		/* Memory that is locked is refused. */
+		if (kr_trim_some(&spans.cursor, &nr))
+			break;
+		count_bytes(nr * KR_PAGE_SIZE);
+		settle(false);
+	}
+	if (spans.cursor && is_poor())
+		return true;
+	spans.cursor = 0;
+	spans.done_gen = gen;
+	spans.done_live = live;
+	return false;
 }
 
 /*
@@ -291,6 +384,9 @@ static bool look(bool idle)
 		idle = st.returnable_pages <= keep;
 	}
 	look_lazily(low, idle);
+	/* Last: what is free is had for less. */
+	if (look_at_spans(&st))
+		idle = false;
 	if (idle)
 		kr_pages_set_alarm(keep + KR_SCAVENGE_MIN_PAGES / 2, wake);
 	return idle;
@@ -327,6 +423,7 @@ void *kr_scavenge_main(void *arg)
 		wanted = give_wanted();
 		if (pressed) {
 			kr_scavenge(UINT64_MAX);
+			kr_scavenge_spans(UINT64_MAX);
 			ops->pressed();
 		}
 		if (wanted || pressed)

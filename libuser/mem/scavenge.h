@@ -21,6 +21,11 @@ uint64_t kr_scavenge(uint64_t max_pages);
 /* Or let it have them when it needs some; not those that it may have already. */
 uint64_t kr_scavenge_lazily(uint64_t max_pages);
 
+/* The same for pages in spans; @max_bytes. Return: bytes that were returned. */
+uint64_t kr_scavenge_spans(uint64_t max_bytes);
+/* All is swept, by now: there may be such pages. Preemption off or a thread. */
+void kr_scavenge_swept(void);
+
 /* The control group has a limit: one that may be lowered, and then kills. */
 void kr_scavenge_set_limited(bool on);
 
