@@ -181,18 +181,35 @@ static struct sum sum_of_node(int level, uint32_t at, uint32_t size)
 	return s;
 }
 
-/* The chunks [@lo, @hi] have changed. */
+/* True: it was another one. */
+static bool sum_set(struct sum *where, struct sum s)
+{
+	bool other = where->first != s.first || where->max != s.max ||
+		     where->last != s.last;
+
+	*where = s;
+	return other;
+}
+
+/*
+ * The chunks [@lo, @hi] have changed. Most changes are in the midst of one, and
+ * do not show in what is above it.
+ */
 static void tree_update(uint32_t lo, uint32_t hi)
 {
 	uint32_t size = KR_CHUNK_PAGES;
+	bool shows = false;
 
 	for (uint32_t c = lo; c <= hi; c++)
-		heap.level[0][c] = sum_of_chunk(&heap.chunks[c]);
-	for (int l = 1; l < heap.nr_levels; l++, size *= FAN) {
+		shows |= sum_set(&heap.level[0][c],
+				 sum_of_chunk(&heap.chunks[c]));
+	for (int l = 1; shows && l < heap.nr_levels; l++, size *= FAN) {
+		shows = false;
 		lo /= FAN;
 		hi /= FAN;
 		for (uint32_t i = lo; i <= hi; i++)
-			heap.level[l][i] = sum_of_node(l, i, size);
+			shows |= sum_set(&heap.level[l][i],
+					 sum_of_node(l, i, size));
 	}
 }
 
