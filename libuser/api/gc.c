@@ -108,11 +108,11 @@ KR_API int kaus_gc_thread_unregister(void)
 	return kr_gc_thread_del();
 }
 
-KR_API void kaus_gc_limit_call(void (*fn)(void *arg), void *arg)
+KR_API void kaus_gc_limit_handler_set(void (*fn)(void *arg), void *arg)
 {
 	struct m *mp = kr_enter();
 
-	kr_gc_limit_call(fn, arg);
+	kr_gc_limit_handler_set(fn, arg);
 	kr_exit_any(mp);
 }
 

@@ -165,7 +165,7 @@ struct m *kr_gc_sweep_all(struct m *mp);
 void kr_gc_limit_follow(uint64_t bytes);
 /* A cycle has ended. @mp: the M, preemption off, or NULL on a plain thread. */
 void kr_gc_limit_look(struct m *mp);
-void kr_gc_limit_call(void (*fn)(void *arg), void *arg);
+void kr_gc_limit_handler_set(void (*fn)(void *arg), void *arg);
 /* Once in a while: has there been no cycle for too long? */
 void kr_gc_period_look(void);
 /* KAUS_GC_LIMIT by the program, which nothing changes from now on. */

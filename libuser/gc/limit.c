@@ -118,7 +118,7 @@ static void call_back(void *arg)
 	kr_exit(mp);
 }
 
-void kr_gc_limit_call(void (*fn)(void *arg), void *arg)
+void kr_gc_limit_handler_set(void (*fn)(void *arg), void *arg)
 {
 	kr_lock(&call.lock);
 	WRITE_ONCE(call.fn, fn);

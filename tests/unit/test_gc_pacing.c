@@ -100,7 +100,7 @@ static int limit_main(void *arg)
 	cache = kaus_alloc(NR_CACHED * sizeof(*cache));
 	for (int i = 0; i < NR_CACHED; i++)
 		cache[i] = kaus_alloc_noscan(BLOCK_BYTES);
-	kaus_gc_limit_call(drop_cache, &seven);
+	kaus_gc_limit_handler_set(drop_cache, &seven);
 	CHECK_EQ(0, kaus_gc());
 	CHECK_EQ(0, atomic_load(&nr_calls));
 	CHECK_EQ(0, kaus_gc_set(KAUS_GC_LIMIT, 12 * MB));
@@ -118,7 +118,7 @@ static int limit_main(void *arg)
 	} while (atomic_load(&nr_calls) != nr);
 	CHECK(pacer().marked_bytes < 8 * MB);
 	/* Nor is it called when nobody asks for it. */
-	kaus_gc_limit_call(NULL, NULL);
+	kaus_gc_limit_handler_set(NULL, NULL);
 	CHECK_EQ(0, kaus_gc_set(KAUS_GC_LIMIT, MB / 4));
 	waste(16 * MB);
 	CHECK_EQ(0, kaus_gc());

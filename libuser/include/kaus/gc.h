@@ -201,7 +201,7 @@ struct kaus_gc_stats {
 int kaus_gc_stats_read(struct kaus_gc_stats *st);
 
 /**
- * kaus_gc_limit_call() - What to call when the limit cannot be kept to.
+ * kaus_gc_limit_handler_set() - What to call when the limit cannot be kept to.
  * @fn: After a cycle that has found more live than %KAUS_GC_LIMIT has room for,
  *	or one for which the limit is ignored for the sake of progress: a program
  *	may drop its caches then. NULL: nothing is called.
@@ -213,7 +213,7 @@ int kaus_gc_stats_read(struct kaus_gc_stats *st);
  *
  * Context: any; not in signal handlers.
  */
-void kaus_gc_limit_call(void (*fn)(void *arg), void *arg);
+void kaus_gc_limit_handler_set(void (*fn)(void *arg), void *arg);
 
 /**
  * struct kaus_gc_pacer - The state of what decides when a cycle begins.
