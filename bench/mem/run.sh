@@ -12,6 +12,8 @@
 #
 # Environment: BUILD (build directory with libkaus.so; A:B compares two), CC, GO,
 # BENCH_SCALE (less than 1: less work), and what the library itself looks at.
+# The worst push is that of the machine unless nobody else has its CPUs: for that
+# see push_worst_cpu, or run $BUILD/bench/mem_kaus at real-time priority.
 # A heap that is not installed is left out, and said so.
 set -eu
 
