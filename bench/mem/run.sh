@@ -115,11 +115,11 @@ awk -v heaps="$heaps" '
 }
 END {
 	nh = split(heaps, h, " ")
-	printf "%-12s %4s", "metric", "unit"
+	printf "%-15s %6s", "metric", "unit"
 	for (j = 1; j <= nh; j++) printf " %9s", h[j]
 	printf "\n"
 	for (i = 1; i <= n; i++) {
-		printf "%-12s %4s", order[i], unit[order[i]]
+		printf "%-15s %6s", order[i], unit[order[i]]
 		for (j = 1; j <= nh; j++)
 			printf " %9.4g", least[h[j] " " order[i]]
 		printf "\n"
