@@ -45,6 +45,7 @@ static inline bool fuzz_once(uint64_t *x, uint32_t n)
 	return !fuzz_of(x, n);
 }
 
+bool fuzz_prepare(void);
 void fuzz_life(uint64_t seed) __attribute__((noreturn));
 int fuzz_after_exec(void);
 

@@ -30,14 +30,21 @@
 
 #define MAX_GROUPS	3
 #define MAX_THREADS	12
-/* Some 115 ioctls a life: `make fuzz` wants a hundred for each on the average. */
-#define MAX_OPS		150
+#define STACK_SIZE	(128 * 1024)
+/*
+ * Of each thread. Most lives have but a few, as to begin and to end costs more
+ * than what is between; `make fuzz` wants a hundred ioctls for each life on the
+ * average, and gets some more.
+ */
+#define MAX_OPS		300
 
 struct fuzz_counts *fuzz_counts;
 
 static struct kw groups[MAX_GROUPS];
 static unsigned int nr_groups;
-static unsigned int nr_threads;
+static unsigned int nr_threads, max_threads;
+/* Not mapped and unmapped by each life. */
+static char stacks[MAX_THREADS][STACK_SIZE] __attribute__((aligned(4096)));
 static int pipe_fd[2] = { -1, -1 };
 static char *odd_page;		/* the second half of two is not there */
 
@@ -101,13 +108,12 @@ static uint64_t a_word(struct self *s)
 /* Seldom for ever: then a kill, a wake-up or the end of the life ends it. */
 static uint64_t a_deadline(struct self *s)
 {
-	switch (fuzz_of(&s->x, 64)) {
+	switch (fuzz_of(&s->x, 256)) {
 	case 0:
 		return KAUS_FOREVER;
-	case 1:
-	case 2:
+	case 1 ... 8:
 		return 0;
-	case 3:
+	case 9 ... 10:
 		return kw_now() + fuzz_of(&s->x, 20000000);
 	default:
 		return kw_now() + fuzz_of(&s->x, 300000);
@@ -561,7 +567,7 @@ static const struct {
 	void (*fn)(struct self *s);
 	uint32_t weight;
 } ops[] = {
-	{ op_ioctl, 400 },
+	{ op_ioctl, 600 },
 	{ op_scribble, 200 },
 	{ op_register, 60 },
 	{ op_carry, 80 },
@@ -570,7 +576,7 @@ static const struct {
 	{ op_place, 20 },
 	{ op_signal, 20 },
 	{ op_thread, 8 },
-	{ op_fork, 4 },
+	{ op_fork, 2 },
 	{ op_group, 4 },
 	{ op_memory, 4 },
 	{ op_fail, 4 },
@@ -609,14 +615,33 @@ static void start_thread(uint64_t seed)
 	pthread_attr_t attr;
 	pthread_t thread;
 
-	if (KW_ADD(nr_threads, 1) > MAX_THREADS)
+	uint32_t nr = KW_ADD(nr_threads, 1);
+
+	if (nr > max_threads)
 		return;
 	KW_ADD(fuzz_counts->threads, 1);
 	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, 128 * 1024);
+	pthread_attr_setstack(&attr, stacks[nr - 1], STACK_SIZE);
 	if (!pthread_create(&thread, &attr, thread_main, (void *)seed))
 		pthread_detach(thread);
 	pthread_attr_destroy(&attr);
+}
+
+/**
+ * fuzz_prepare() - What all lives have from the process that makes them.
+ *
+ * Return: false if it could not be made.
+ */
+bool fuzz_prepare(void)
+{
+	struct sigaction sa = { .sa_handler = on_signal };
+
+	sigaction(SIGUSR1, &sa, NULL);
+	if (pipe2(pipe_fd, O_CLOEXEC | O_NONBLOCK))
+		return false;
+	odd_page = mmap(NULL, 8192, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return odd_page != MAP_FAILED && !munmap(odd_page + 4096, 4096);
 }
 
 /**
@@ -626,19 +651,16 @@ void fuzz_life(uint64_t seed)
 {
 	struct sigaction sa = { .sa_handler = on_signal };
 	struct self s = { .x = seed };
+	bool small = !fuzz_once(&s.x, 5);
 	uint32_t n;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (fuzz_once(&s.x, 2))
+	if (fuzz_once(&s.x, 2)) {
 		sa.sa_flags = SA_RESTART;
-	sigaction(SIGUSR1, &sa, NULL);
-	if (pipe2(pipe_fd, O_CLOEXEC | O_NONBLOCK))
-		_exit(1);
-	odd_page = mmap(NULL, 8192, PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (odd_page == MAP_FAILED || munmap(odd_page + 4096, 4096))
-		_exit(1);
-	nr_groups = 1 + fuzz_of(&s.x, MAX_GROUPS);
+		sigaction(SIGUSR1, &sa, NULL);
+	}
+	nr_groups = small ? 1 : 1 + fuzz_of(&s.x, MAX_GROUPS);
+	max_threads = small ? 1 : MAX_THREADS;
 	for (uint32_t i = 0; i < nr_groups; i++) {
 		uint32_t procs = 1 + fuzz_of(&s.x, 4);
 
@@ -648,9 +670,11 @@ void fuzz_life(uint64_t seed)
 		count(kw_group(&groups[i], procs, 1 + fuzz_of(&s.x, 16)));
 		if (!groups[i].hdr || !groups[i].stat)
 			_exit(1);
-		groups[i].hdr->slice_ns = fuzz_of(&s.x, 200000);
+		/* The shortest ones leave a debug kernel no time for more. */
+		groups[i].hdr->slice_ns =
+			fuzz_of(&s.x, fuzz_once(&s.x, 4) ? 200000 : 4000000);
 	}
-	for (n = fuzz_of(&s.x, 5); n; n--)
+	for (n = fuzz_of(&s.x, small ? 2 : 5); n; n--)
 		start_thread(fuzz_rnd(&s.x));
 	if (fuzz_once(&s.x, 2))
 		op_register(&s);

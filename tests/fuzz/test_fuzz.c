@@ -9,7 +9,8 @@
  *	KAUS_FUZZ_SEED=n	printed at the start; the same again
  *	KAUS_FUZZ_LIVES=n	so many lives (200)
  *	KAUS_FUZZ_IOCTLS=n	and so many ioctls at least (20000)
- *	KAUS_FUZZ_PARALLEL=n	lives at a time (4)
+ *	KAUS_FUZZ_SECONDS=n	and so long (0)
+ *	KAUS_FUZZ_PARALLEL=n	lives at a time (8)
  *
  * A seed repeats what each life does, not how they interleave.
  */
@@ -30,8 +31,8 @@
 /* A life that parks for ever, or was stopped and forgotten. */
 #define LIFE_NS		(1500 * 1000000ULL)
 
-static uint64_t seed, want_lives = 200, want_ioctls = 20000;
-static uint32_t parallel = 4;
+static uint64_t seed, want_lives = 200, want_ioctls = 20000, want_s;
+static uint32_t parallel = 8;
 
 /* Shared with the tormentor; under the lock a pid is not reaped. */
 static struct table {
@@ -242,14 +243,20 @@ static bool end(uint32_t i)
 
 static uint64_t live(void)
 {
-	uint64_t nr = 0, end_ns;
+	uint64_t nr = 0, end_ns, until_ns = kw_now() + want_s * 1000000000;
 	pid_t tormentor = fork();
+	const struct timespec nap = { .tv_nsec = 10000000 };
+	sigset_t child;
 	bool busy;
 
 	if (!tormentor)
 		torment(seed ^ 0x746f726d656e74ULL);
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &child, NULL);
 	arm_failslab("5");
-	while (nr < want_lives || KW_LOAD(fuzz_counts->ioctls) < want_ioctls) {
+	while (nr < want_lives || KW_LOAD(fuzz_counts->ioctls) < want_ioctls ||
+	       kw_now() < until_ns) {
 		busy = true;
 		for (uint32_t i = 0; i < parallel; i++) {
 			if (!end(i))
@@ -258,7 +265,7 @@ static uint64_t live(void)
 			busy = false;
 		}
 		if (busy)
-			usleep(2000);
+			sigtimedwait(&child, NULL, &nap);
 	}
 	arm_failslab("0");
 	kill(tormentor, SIGKILL);
@@ -332,6 +339,7 @@ int main(int argc, char **argv)
 	seed = env("KAUS_FUZZ_SEED", seed >> 32);
 	want_lives = env("KAUS_FUZZ_LIVES", want_lives);
 	want_ioctls = env("KAUS_FUZZ_IOCTLS", want_ioctls);
+	want_s = env("KAUS_FUZZ_SECONDS", want_s);
 	parallel = env("KAUS_FUZZ_PARALLEL", parallel);
 	if (!parallel || parallel > MAX_PARALLEL)
 		parallel = MAX_PARALLEL;
@@ -345,6 +353,8 @@ int main(int argc, char **argv)
 		ksft_exit_fail_msg("no memory\n");
 	table = (void *)fuzz_counts + 4096;
 	init_lock();
+	if (!fuzz_prepare())
+		ksft_exit_fail_msg("cannot prepare\n");
 	before = refs();
 	lives = live();
 	ksft_print_msg("%" PRIu64 " lives, %" PRIu64 " ioctls, of them %" PRIu64

@@ -246,16 +246,22 @@ void kw_close(struct kw *k)
 
 void kw_stack_here(struct kaus_worker *slot)
 {
+	/* Of the main thread it is looked up in /proc/self/maps, which is slow. */
+	static __thread uint64_t lo, hi;
 	pthread_attr_t attr;
 	size_t size;
-	void *lo;
+	void *addr;
 
-	if (pthread_getattr_np(pthread_self(), &attr))
-		return;
-	pthread_attr_getstack(&attr, &lo, &size);
-	pthread_attr_destroy(&attr);
-	KW_STORE(slot->stack_lo, (uint64_t)lo + KW_HEADROOM);
-	KW_STORE(slot->stack_hi, (uint64_t)lo + size);
+	if (!hi) {
+		if (pthread_getattr_np(pthread_self(), &attr))
+			return;
+		pthread_attr_getstack(&attr, &addr, &size);
+		pthread_attr_destroy(&attr);
+		lo = (uint64_t)addr + KW_HEADROOM;
+		hi = (uint64_t)addr + size;
+	}
+	KW_STORE(slot->stack_lo, lo);
+	KW_STORE(slot->stack_hi, hi);
 }
 
 void kw_stack_none(struct kaus_worker *slot)
