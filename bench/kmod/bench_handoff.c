@@ -8,6 +8,8 @@
  *	tests/vm/run.sh --icount -- bench_handoff
  *
  * where CLOCK_MONOTONIC counts instructions, and read "ns" as "instructions".
+ * Rounds in which the kernel did something of its own, a tick, a soft interrupt or
+ * a thread, are told apart: the module has none of these.
  * Beside it what the calls cost that a runtime would use without the module
  * noticing by itself.
  */
@@ -15,6 +17,7 @@
 #define _GNU_SOURCE
 #endif
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <stdio.h>
@@ -28,13 +31,59 @@
 
 #define ROUNDS		1000
 #define WARM_UP		50
-/* The target for one CPU, for the worst of all rounds. */
+/*
+ * The target for one CPU, for the worst of all rounds but those with something
+ * beside, of which there may be so many, and but two: a tick that is a little
+ * early does not move the clock that tells of it.
+ */
 #define LIMIT		10000
+#define MAX_BESIDE	(ROUNDS / 10)
+#define MAX_UNSEEN	2
 
 static uint64_t asleep_ns;
 static uint64_t took[ROUNDS + WARM_UP];
 static unsigned int nr_taken;
+static bool is_icount;
 static int fds[2];
+
+/* Ticks, soft interrupts and context switches on the only CPU. */
+struct work {
+	uint64_t tick_ns;
+	unsigned long softirqs;
+	unsigned long switches;
+};
+
+static struct work before, beside[ROUNDS + WARM_UP];
+
+static struct work kernels_work(void)
+{
+	static int fd = -1;
+	static char text[16384];
+	struct work w = { 0 };
+	const char *s;
+	ssize_t len;
+
+	if (fd < 0)
+		fd = open("/proc/stat", O_RDONLY | O_CLOEXEC);
+	len = pread(fd, text, sizeof(text) - 1, 0);
+	text[len > 0 ? len : 0] = 0;
+	s = strstr(text, "\nctxt ");
+	if (s)
+		w.switches = strtoul(s + 6, NULL, 10);
+	s = strstr(text, "\nsoftirq ");
+	if (s)
+		w.softirqs = strtoul(s + 9, NULL, 10);
+	return w;
+}
+
+/* This clock moves with the tick. */
+static uint64_t tick_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
 
 static int compare(const void *a, const void *b)
 {
@@ -59,14 +108,21 @@ static int print(const char *what, uint64_t *ns, unsigned int n)
 
 static void given(struct kw_thread *t, uint32_t proc)
 {
-	uint64_t now_ns = kw_now();
+	uint64_t now_ns = kw_now(), now_tick_ns = tick_ns();
+	struct work w;
 
 	(void)proc;
-	if (nr_taken < ROUNDS + WARM_UP)
-		took[nr_taken] = now_ns - KW_LOAD(asleep_ns);
-	KW_STORE(nr_taken, nr_taken + 1);
 	kw_waiters(t->kw, 0, 0);
 	kw_drop(t->kw);
+	w = kernels_work();
+	w.tick_ns = now_tick_ns - before.tick_ns;
+	w.softirqs -= before.softirqs;
+	w.switches -= before.switches;
+	if (nr_taken < ROUNDS + WARM_UP) {
+		took[nr_taken] = now_ns - KW_LOAD(asleep_ns);
+		beside[nr_taken] = w;
+	}
+	KW_STORE(nr_taken, nr_taken + 1);
 	if (write(fds[1], "x", 1) != 1)
 		abort();
 }
@@ -83,8 +139,10 @@ static int sleeper(struct kw *k, enum how how, pid_t pool)
 		/* The pool worker must be back in its place. */
 		if (!KW_WAIT(kw_parked(pool)))
 			return 1;
+		before = kernels_work();
 		kw_carry(k, 0);
 		kw_waiters(k, 0, 1);
+		before.tick_ns = tick_ns();
 		KW_STORE(asleep_ns, kw_now());
 		if (how == NAP)
 			kw_syscall(SYS_nanosleep, (long)&ts, 0, 0, 0, 0, 0);
@@ -97,10 +155,34 @@ static int sleeper(struct kw *k, enum how how, pid_t pool)
 	return 0;
 }
 
+/* Rounds that were disturbed go to the end; how many were not. */
+static unsigned int sort_out(void)
+{
+	unsigned long least = ~0UL;
+	unsigned int i, n = WARM_UP;
+	uint64_t t;
+
+	for (i = WARM_UP; i < ROUNDS + WARM_UP; i++)
+		if (beside[i].switches < least)
+			least = beside[i].switches;
+	for (i = WARM_UP; i < ROUNDS + WARM_UP; i++) {
+		if (beside[i].tick_ns || beside[i].softirqs ||
+		    beside[i].switches > least)
+			continue;
+		t = took[i];
+		took[i] = took[n];
+		took[n] = t;
+		beside[i] = beside[n];
+		n++;
+	}
+	return n - WARM_UP;
+}
+
 static int bench_sleep(struct kw *k, const char *what, enum how how)
 {
 	struct kw_pool pool = { .given = given };
 	struct kw_thread t = { 0 };
+	unsigned int alone;
 	uint64_t handoffs;
 	int ret;
 
@@ -122,7 +204,21 @@ static int bench_sleep(struct kw *k, const char *what, enum how how)
 		       (unsigned long)handoffs, ROUNDS + WARM_UP);
 		return 1;
 	}
-	return print(what, took + WARM_UP, ROUNDS);
+	alone = sort_out();
+	ret = print(what, took + WARM_UP, alone);
+	if (is_icount && alone < ROUNDS - MAX_BESIDE) {
+		printf("FAIL: %u rounds with something beside\n", ROUNDS - alone);
+		ret = 1;
+	}
+	if (is_icount && how == READ && alone > MAX_UNSEEN &&
+	    took[WARM_UP + alone - 1 - MAX_UNSEEN] > LIMIT) {
+		printf("FAIL: more than %d instructions\n", LIMIT);
+		ret = 1;
+	}
+	if (alone < ROUNDS)
+		print("... and something of the kernel's", took + WARM_UP + alone,
+		      ROUNDS - alone);
+	return ret;
 }
 
 /* A bare wake-up of a parked worker, to its first instruction. */
@@ -297,6 +393,7 @@ int main(void)
 	struct kw k;
 	int ret;
 
+	is_icount = icount && *icount;
 	if (access(KW_DEV, R_OK | W_OK)) {
 		printf("1..0 # SKIP no " KW_DEV "\n");
 		return 4;
@@ -309,14 +406,8 @@ int main(void)
 	/* What the kernel does after boot is not of interest. */
 	sleep(3);
 	printf("%-36s %6s %8s %8s %8s %8s  (%s)\n", "", "number", "min",
-	       "median", "99%", "max", icount && *icount ? "insns" : "ns");
+	       "median", "99%", "max", is_icount ? "insns" : "ns");
 	ret = bench_sleep(&k, "sleep in read() to pool worker", READ);
-	if (ret)
-		return ret;
-	if (icount && *icount && took[WARM_UP + ROUNDS - 1] > LIMIT) {
-		printf("FAIL: more than %d instructions\n", LIMIT);
-		ret = 1;
-	}
 	ret |= bench_sleep(&k, "nanosleep() to pool worker", NAP);
 	ret |= bench_wake(&k);
 	ret |= bench_kick(&k);
