@@ -103,6 +103,40 @@ static unsigned int return_batch(const struct kr_vm_range *ranges,
 	return i;
 }
 
+#define HUGE_BYTES	(2UL << 20)
+
+static void split_at(uintptr_t addr, uintptr_t *last)
+{
+	uintptr_t block = addr & ~(HUGE_BYTES - 1);
+
+	if (block != *last)
+		(void)madvise((void *)addr, KR_PAGE_SIZE, MADV_FREE);
+	*last = block;
+}
+
+/*
+ * A huge page of which a part is returned is unmapped there and stays whole: no
+ * memory becomes free, and the control group pays for all of it, until reclaim
+ * splits it. MADV_FREE on a part splits it at once. Which is done to one page in
+ * each 2 MiB that ranges begin or end within; without huge pages it does nothing
+ * but that. Ranges come by falling address: no block comes twice.
+ */
+static void split_huge(const struct kr_vm_range *ranges, unsigned int nr)
+{
+	uintptr_t last = 0;
+
+	for (unsigned int i = 0; i < nr; i++) {
+		uintptr_t lo = (uintptr_t)ranges[i].addr;
+		uintptr_t hi = lo + ranges[i].size;
+		uintptr_t end = hi & ~(HUGE_BYTES - 1);
+
+		if (hi != end)
+			split_at(end > lo ? end : lo, &last);
+		if (lo & (HUGE_BYTES - 1))
+			split_at(lo, &last);
+	}
+}
+
 int kr_vm_return(const struct kr_vm_range *ranges, unsigned int nr)
 {
 	int saved_errno = errno;
@@ -113,6 +147,7 @@ int kr_vm_return(const struct kr_vm_range *ranges, unsigned int nr)
 		if (((uintptr_t)ranges[i].addr | ranges[i].size) &
 		    (KR_PAGE_SIZE - 1))
 			return -EINVAL;
+	split_huge(ranges, nr);
 	for (unsigned int i = return_batch(ranges, nr); i < nr && !err; i++)
 		if (madvise(ranges[i].addr, ranges[i].size, MADV_DONTNEED))
 			err = -errno;

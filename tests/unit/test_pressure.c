@@ -27,12 +27,12 @@
 
 /* ---- ranges that are no pages ---- */
 
-static atomic_int nr_madvise, nr_odd;
+static atomic_int nr_madvise, nr_odd;	/* the first: that return memory */
 
 /* The library's calls come here. */
 int madvise(void *addr, size_t len, int advice)
 {
-	atomic_fetch_add(&nr_madvise, 1);
+	atomic_fetch_add(&nr_madvise, advice == MADV_DONTNEED);
 	if (((uintptr_t)addr | len) & 4095)
 		atomic_fetch_add(&nr_odd, 1);
 	return (int)syscall(SYS_madvise, addr, len, advice);
@@ -130,6 +130,59 @@ TEST(many_ranges)
 {
 	check_many(_metadata, false);
 	check_many(_metadata, kr_vm_batch_init());
+}
+
+/* ---- huge pages ---- */
+
+#define HUGE (2UL << 20)
+#define KPF_THP 22
+
+static uint64_t read_word(const char *path, uint64_t nr)
+{
+	uint64_t word = 0;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || pread(fd, &word, 8, (off_t)(nr * 8)) != 8)
+		word = 0;
+	if (fd >= 0)
+		close(fd);
+	return word;
+}
+
+/* 1 or 0: it is a part of a huge page, or not; negative: who knows. */
+static int is_huge(const void *page)
+{
+	uint64_t pfn = read_word("/proc/self/pagemap", (uintptr_t)page / 4096) &
+		       ((1ULL << 55) - 1);
+	uint64_t flags = pfn ? read_word("/proc/kpageflags", pfn) : 0;
+
+	return flags ? (int)(flags >> KPF_THP & 1) : -1;
+}
+
+/* What is left of one is small pages, or nothing would be free by it. */
+TEST(parts_of_huge_pages)
+{
+	unsigned char *area = mmap(NULL, 3 * HUGE, PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *p;
+	struct kr_vm_range r;
+
+	ASSERT_NE(MAP_FAILED, area);
+	p = (unsigned char *)(((uintptr_t)area + HUGE - 1) & ~(HUGE - 1));
+	(void)madvise(p, 2 * HUGE, MADV_HUGEPAGE);
+	memset(p, 1, 2 * HUGE);
+	if (is_huge(p) != 1 || is_huge(p + HUGE) != 1)
+		SKIP(goto out, "no huge pages, or no right to see them");
+	/* From the midst of one to that of another. */
+	r = (struct kr_vm_range){ p + HUGE - 8192, 12288 };
+	EXPECT_EQ(0, kr_vm_return(&r, 1));
+	EXPECT_EQ(0, is_huge(p));
+	EXPECT_EQ(0, is_huge(p + 2 * HUGE - 4096));
+	EXPECT_EQ(1, p[HUGE - 8193]);
+	EXPECT_EQ(0, p[HUGE - 8192]);
+	EXPECT_EQ(0, p[HUGE + 4095]);
+	EXPECT_EQ(1, p[HUGE + 4096]);
+out:
+	munmap(area, 3 * HUGE);
 }
 
 /* ---- a heap that keeps a reserve ---- */
