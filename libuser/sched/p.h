@@ -12,6 +12,7 @@
 #include "sched/timer.h"
 
 struct g;
+struct kr_batch;
 struct kr_cache;
 struct kr_gc_p;
 
@@ -30,6 +31,7 @@ struct p {
 	uint32_t fired_tail;	/* of runq, behind what timers put there */
 	uint64_t globq_turn_ns;	/* when one from the global queue began */
 	uint64_t globq_after_ns; /* no other before that if timers are late */
+	struct kr_batch *spare;	/* for the next overflow, or NULL: runq.c */
 	struct g *nextg;	/* handed over with the P: run this first */
 	bool start_spinning;	/* the M that gets the P begins as a spinner */
 	struct g *gfree;	/* dead Gs to reuse */

@@ -19,28 +19,101 @@
  *
  * The global queue is urcu's wfcqueue: whoever puts, a plain thread or a
  * trampoline, never waits. Takers are serialised by gq_lock.
+ *
+ * What overflows a ring, half of it at once, goes there as a batch: an array of
+ * pointers in a queue of its own, under gq_lock, with which takers take turns.
+ * The goroutines have left the cache by then, and a link in each would have to
+ * be fetched, one after the other, by who puts them and by who takes them. Only
+ * preempted ones need the entry of their own: it can be cancelled.
+ *
+ * A P that has run out takes from the newest batch, and from the oldest every
+ * eighth time and at the 61st tick. Goroutines that make many others are thus
+ * followed into the depth, while those are in the cache and memory for few of
+ * them is in use, and none waits for ever. In the order of their age all of one
+ * generation are there before the first of the next has run.
  */
 #include "base/rand.h"
+#include "mem/persist.h"
 #include "sched/chance.h"
 #include "sched/runq.h"
 
 /* Gs a P takes at once from the global queue into its own. */
 #define GLOBQ_BATCH	(RUNQ_SIZE / 2)
+/* Every so many times the oldest batch is taken in place of the newest. */
+#define OLDEST_TURN	8
+
+struct kr_batch {
+	struct kr_batch *older, *newer;
+	uint32_t first, end;		/* of gs: those that nobody has taken */
+	struct g *gs[RUNQ_SIZE / 2 + 1];
+};
+
+/* An empty one, or NULL. They are used again and never freed. */
+static struct kr_batch *batch_alloc(void)
+{
+	struct kr_batch *b;
+
+	kr_lock(&sched.gq_lock);
+	b = sched.gq_free;
+	if (b)
+		sched.gq_free = b->older;
+	kr_unlock(&sched.gq_lock);
+	return b ? b : kr_persist_alloc(sizeof(*b));
+}
+
+static void batch_put(struct kr_batch *b, uint32_t nr)
+{
+	b->newer = NULL;
+	b->first = 0;
+	b->end = nr;
+	/* Count first, as kr_globq_put(). */
+	kr_add(&sched.hdr->nr_global, nr);
+	kr_lock(&sched.gq_lock);
+	b->older = sched.gq_newest;
+	if (b->older)
+		b->older->newer = b;
+	else
+		sched.gq_oldest = b;
+	sched.gq_newest = b;
+	kr_unlock(&sched.gq_lock);
+}
+
+static void batch_free_locked(struct kr_batch *b)
+{
+	if (b->newer)
+		b->newer->older = b->older;
+	else
+		sched.gq_newest = b->older;
+	if (b->older)
+		b->older->newer = b->newer;
+	else
+		sched.gq_oldest = b->newer;
+	b->older = sched.gq_free;
+	sched.gq_free = b;
+}
 
 bool kr_ring_put_slow(struct p *pp, struct g *gp, uint32_t head,
 		      uint32_t tail)
 {
-	struct g *batch[RUNQ_SIZE / 2];
 	uint32_t nr = (tail - head) / 2;
+	struct kr_batch *b = pp->spare;
 
 	KR_ASSERT(nr == RUNQ_SIZE / 2);
+	if (!b)
+		b = batch_alloc();
+	/* Without memory for it: one at a time. */
+	if (unlikely(!b)) {
+		kr_globq_put(gp);
+		return true;
+	}
 	for (uint32_t i = 0; i < nr; i++)
-		batch[i] = READ_ONCE(pp->runq[(head + i) % RUNQ_SIZE]);
+		b->gs[i] = READ_ONCE(pp->runq[(head + i) % RUNQ_SIZE]);
+	b->gs[nr] = gp;
+	pp->spare = b;
 	if (!kr_cas(&pp->slot->runq_head, head, head + nr))
 		return false;
-	for (uint32_t i = 0; i < nr; i++)
-		kr_globq_put(batch[i]);
-	kr_globq_put(gp);
+	pp->spare = NULL;
+	batch_put(b, nr + 1);
 	return true;
 }
 
@@ -176,29 +249,47 @@ static struct g *globq_take_locked(void)
 	return gp;
 }
 
-struct g *kr_globq_get(struct p *pp)
+/*
+ * The newest batch, unless only one is wanted, as every GLOBQ_TICK times, or it
+ * is the turn of those that have waited for long.
+ */
+static struct kr_batch *batch_choose_locked(const struct p *pp)
 {
-	uint32_t nr, nr_taken = 0;
-	struct g *gp, *more;
+	if (!pp || sched.gq_takes / 2 % OLDEST_TURN == 0)
+		return sched.gq_oldest;
+	return sched.gq_newest;
+}
 
-	nr = READ_ONCE(sched.hdr->nr_global);
-	if (!nr)
+/*
+ * Some of a batch: the first is returned, the others go to the ring of @pp.
+ * *@nr: at most so many, and how many it was.
+ */
+static struct g *batch_take_locked(struct p *pp, uint32_t *nr)
+{
+	struct kr_batch *b = batch_choose_locked(pp);
+	struct g *gp;
+
+	if (!b)
 		return NULL;
-	kr_lock(&sched.gq_lock);
-	gp = globq_take_locked();
-	if (gp)
-		nr_taken++;
-	/*
-	 * A fair share of the rest comes along, to take the lock less often.
-	 * Not the preempted ones: they would stand before short work there.
-	 */
-	nr = nr / kr_nr_procs();
-	if (nr > GLOBQ_BATCH)
-		nr = GLOBQ_BATCH;
-	for (; pp && gp && !gp->lockedm && nr > 1; nr--) {
-		if (pp->slot->runq_tail - READ_ONCE(pp->slot->runq_head) >=
-		    GLOBQ_BATCH)
-			break;
+	gp = b->gs[b->first];
+	if (*nr > b->end - b->first)
+		*nr = b->end - b->first;
+	for (uint32_t i = 1; i < *nr; i++)
+		kr_ring_put(pp, b->gs[b->first + i]);
+	b->first += *nr;
+	if (b->first == b->end)
+		batch_free_locked(b);
+	return gp;
+}
+
+/* One, and up to @nr of those behind it go to the ring of @pp. */
+static struct g *take_more_locked(struct p *pp, uint32_t *nr)
+{
+	struct g *gp = globq_take_locked(), *more;
+	uint32_t nr_taken = gp ? 1 : 0;
+
+	/* Not the preempted ones: they would stand before short work there. */
+	while (gp && !gp->lockedm && nr_taken < *nr) {
 		more = globq_take_locked();
 		if (!more)
 			break;
@@ -207,8 +298,48 @@ struct g *kr_globq_get(struct p *pp)
 		if (more->lockedm)
 			break;
 	}
+	*nr = nr_taken;
+	return gp;
+}
+
+/* How many may come along at most, to take the lock less often: a fair share. */
+static uint32_t share_of(const struct p *pp)
+{
+	uint32_t nr = READ_ONCE(sched.hdr->nr_global) / kr_nr_procs();
+	uint32_t used;
+
+	if (!pp)
+		return 1;
+	used = pp->slot->runq_tail - READ_ONCE(pp->slot->runq_head);
+	if (used >= GLOBQ_BATCH)
+		return 1;
+	if (nr > GLOBQ_BATCH - used)
+		nr = GLOBQ_BATCH - used;
+	return nr ? nr : 1;
+}
+
+struct g *kr_globq_get(struct p *pp)
+{
+	struct g *gp = NULL;
+	uint32_t max, nr;
+	bool batches_turn;
+
+	if (!READ_ONCE(sched.hdr->nr_global))
+		return NULL;
+	max = nr = share_of(pp);
+	kr_lock(&sched.gq_lock);
+	batches_turn = ++sched.gq_takes % 2;
+	if (batches_turn)
+		gp = batch_take_locked(pp, &nr);
+	if (!gp)
+		gp = take_more_locked(pp, &nr);
+	if (!gp && !batches_turn) {
+		nr = max;
+		gp = batch_take_locked(pp, &nr);
+	}
 	/* Now: who looks at the count and then at the rings finds each. */
-	kr_sub(&sched.hdr->nr_global, nr_taken);
+	if (gp)
+		kr_sub(&sched.hdr->nr_global, nr);
 	publish_first();
 	kr_unlock(&sched.gq_lock);
 	return gp;

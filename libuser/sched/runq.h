@@ -93,11 +93,16 @@ static inline void kr_ring_prefetch(const struct p *pp, uint32_t head)
 	const struct g *after = READ_ONCE(pp->runq[(head + 2) % RUNQ_SIZE]);
 
 	__builtin_prefetch(after, 1);
+	__builtin_prefetch((const char *)after + 64, 1);
 	if (next) {
 		const char *sp = READ_ONCE(next->ctx.saved.sp);
 
-		if (!sp)
+		/* It begins with its argument, if that is an address. */
+		if (!sp) {
+			if (!KR_TSAN)
+				__builtin_prefetch(READ_ONCE(next->arg));
 			return;
+		}
 		__builtin_prefetch(sp, 1);
 		__builtin_prefetch(sp + 64, 1);
 		__builtin_prefetch(sp + 128, 1);

@@ -27,6 +27,8 @@
 /* An M for each P and some to spare. */
 #define KR_MAX_WORKERS	2048
 
+struct kr_batch;
+
 struct kr_sched {
 	/* Fixed before the first M starts. */
 	const struct kr_assist *assist;	/* may change: attach.c */
@@ -97,11 +99,15 @@ struct kr_sched {
 
 	/*
 	 * The global queue. Anybody puts, wait-free (urcu's wfcqueue); takers
-	 * hold gq_lock. Its length is hdr->nr_global, which the module reads.
+	 * hold gq_lock. Its length is hdr->nr_global, which the module reads;
+	 * what is in batches (runq.c) counts too.
 	 */
 	struct cds_wfcq_tail gq_tail KR_PAIR_ALIGNED;
 	struct cds_wfcq_head gq_head KR_PAIR_ALIGNED;
 	uint32_t gq_lock;
+	uint32_t gq_takes;		/* batches and queue take turns */
+	struct kr_batch *gq_oldest, *gq_newest;
+	struct kr_batch *gq_free;
 };
 
 extern struct kr_sched sched;

@@ -463,7 +463,8 @@ void kr_spawner_finalize(void)
  */
 bool kr_give_to_locked(struct p *pp, uint64_t owner)
 {
-	uint32_t nr = READ_ONCE(sched.hdr->nr_global);
+	/* Every other one comes from a batch, and goes to the queue. */
+	uint32_t nr = 2 * READ_ONCE(sched.hdr->nr_global);
 
 	while (nr--) {
 		struct g *gp = kr_globq_get(NULL);

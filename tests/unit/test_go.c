@@ -4,9 +4,10 @@
  * goroutine started runs exactly once, its result reaches the one who joins,
  * wrong joins are refused, and what has ended leaves no memory behind.
  *
- * If it is broken: goroutines are lost when a local queue overflows into the
- * global one, run twice when stolen, a join sleeps for ever because the end
- * came at the same moment, or a server grows with each request.
+ * If it is broken: goroutines are lost, or starve, when a local queue overflows
+ * into the global one, or fill the memory with a generation at a time, are run
+ * twice when stolen, a join sleeps for ever because the end came at the same
+ * moment, or a server grows with each request.
  */
 #include "utest.h"
 
@@ -382,6 +383,100 @@ TEST(goroutines_start_goroutines)
 	static struct fan fan = { 2 * UT_MANY };
 
 	RUN(fan_main, &fan);
+}
+
+/*
+ * A crowd that always makes more of itself, behind a thousand that were there
+ * before and overflowed the queue first.
+ */
+#define NR_EARLY	1000
+#define NR_CROWD_MAX	(500 * NR_EARLY)
+
+static atomic_uint nr_early, nr_crowd;
+
+static void early(void *arg)
+{
+	atomic_fetch_add(&nr_early, 1);
+}
+
+static void leaf(void *arg)
+{
+}
+
+static void crowd(void *arg)
+{
+	if (atomic_load(&nr_early) == NR_EARLY ||
+	    atomic_load(&nr_crowd) >= NR_CROWD_MAX)
+		return;
+	atomic_fetch_add(&nr_crowd, 2);
+	ut_go(crowd, NULL);
+	ut_go(crowd, NULL);
+	/* The last one goes on in this slice. */
+	ut_go(leaf, NULL);
+}
+
+static int crowd_behind_early(void *arg)
+{
+	for (int i = 0; i < NR_EARLY; i++)
+		ut_go(early, NULL);
+	for (int i = 0; i < NR_EARLY; i++)
+		ut_go(crowd, NULL);
+	while (atomic_load(&nr_early) < NR_EARLY)
+		kaus_yield();
+	printf("# %u others\n", atomic_load(&nr_crowd));
+	CHECK(atomic_load(&nr_crowd) < NR_CROWD_MAX);
+	return 0;
+}
+
+TEST(a_growing_crowd_starves_nobody)
+{
+	struct kaus_options opts = ut_procs(1);
+
+	UT_SKIP_TSAN("a hundred thousand goroutines take it minutes");
+	RUN_WITH(&opts, crowd_behind_early, NULL);
+}
+
+/*
+ * A tree of which each makes ten others: one generation need not be there as a
+ * whole before the next one runs.
+ */
+#define TREE_LEAVES	100000
+
+static atomic_uint nr_live, nr_live_max, nr_leaves;
+
+static void branch(void *arg)
+{
+	uintptr_t size = (uintptr_t)arg;
+	unsigned int nr = atomic_load(&nr_live);
+
+	if (nr > atomic_load(&nr_live_max))
+		atomic_store(&nr_live_max, nr);
+	if (size == 1)
+		atomic_fetch_add(&nr_leaves, 1);
+	for (int i = 0; size > 1 && i < 10; i++) {
+		atomic_fetch_add(&nr_live, 1);
+		ut_go(branch, (void *)(size / 10));
+	}
+	atomic_fetch_sub(&nr_live, 1);
+}
+
+static int grow_tree(void *arg)
+{
+	atomic_store(&nr_live, 1);
+	ut_go(branch, (void *)TREE_LEAVES);
+	while (atomic_load(&nr_leaves) < TREE_LEAVES)
+		kaus_yield();
+	printf("# %u at a time\n", atomic_load(&nr_live_max));
+	CHECK(atomic_load(&nr_live_max) < TREE_LEAVES / 4);
+	return 0;
+}
+
+TEST(a_tree_is_walked_into_the_depth)
+{
+	struct kaus_options opts = ut_procs(1);
+
+	UT_SKIP_TSAN("a hundred thousand goroutines take it minutes");
+	RUN_WITH(&opts, grow_tree, NULL);
 }
 
 TEST_HARNESS_MAIN
