@@ -29,6 +29,7 @@ struct p {
 	uint32_t rand;
 	uint32_t follow_skip;
 	uint32_t fired_tail;	/* of runq, behind what timers put there */
+	uint64_t fired_switch;	/* nr_switches when a timer's came first */
 	uint64_t globq_turn_ns;	/* when one from the global queue began */
 	uint64_t globq_after_ns; /* no other before that if timers are late */
 	struct kr_batch *spare;	/* for the next overflow, or NULL: runq.c */

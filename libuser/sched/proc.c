@@ -48,6 +48,7 @@
 #define QUIET_NS	4000	/* and among Ps that do not change */
 #define SEAT_NS		3000	/* until a runnext may be taken away */
 #define LOOK_PAUSES	20
+#define LONG_QUEUE	32	/* for a timer's goroutine to wait at its end */
 #define TIMERS_WEIGHT	9	/* of late timers against the global queue */
 #define TURN_MAX_NS	10000000
 
@@ -87,11 +88,18 @@ static void execute(struct m *mp, struct g *gp)
 	kr_post_run(mp);
 }
 
+/* Goroutines in the queue of a P. */
+KR_INLINE uint32_t queue_len(const struct p *pp)
+{
+	return pp->slot->runq_tail - READ_ONCE(pp->slot->runq_head);
+}
+
 /*
  * Is there a timer to be fired before the next goroutine runs? Those that have
  * been fired run first: what is due meanwhile is to stand behind them in the
  * queue, and firing it later is no later. (A head that has come round to the
  * old end of the queue makes timers wait for one round of it, once in 2^24.)
+ * With a long queue they take turns with it, see fire().
  */
 KR_INLINE bool timer_is_first(const struct p *pp, uint64_t *now_ns)
 {
@@ -103,8 +111,33 @@ KR_INLINE bool timer_is_first(const struct p *pp, uint64_t *now_ns)
 	head = READ_ONCE(pp->slot->runq_head);
 	if (pp->fired_tail - head - 1 < RUNQ_SIZE)
 		return false;
+	/* Without a queue nothing would run that counts as a turn. */
+	if (pp->nr_switches - pp->fired_switch == 1 &&
+	    queue_len(pp) > LONG_QUEUE)
+		return false;
 	*now_ns = kr_clock_now_ns();
 	return timer <= *now_ns;
+}
+
+/*
+ * Timers are due: their goroutines go to the end of the queue. If that is far
+ * away the first runs at once, and another one after the next from the queue:
+ * thus who sleeps does not wait for all of a crowd, nor the crowd for timers.
+ */
+static struct g *fire(struct m *mp, struct p *pp, uint64_t now_ns)
+{
+	struct g *gp;
+
+	if (queue_len(pp) <= LONG_QUEUE) {
+		kr_timers_run(mp, pp, now_ns);
+		return NULL;
+	}
+	gp = kr_timers_run_one(mp, pp, now_ns);
+	if (gp) {
+		pp->fired_switch = pp->nr_switches;
+		kr_new_slice(pp);
+	}
+	return gp;
 }
 
 /*
@@ -324,8 +357,11 @@ struct g *kr_find_quick(struct m *mp)
 	}
 	if (unlikely(pp->globq_turn_ns))
 		end_globq_turn(pp, kr_clock_now_ns());
-	if (timer_is_first(pp, &now_ns))
-		kr_timers_run(mp, pp, now_ns);
+	if (timer_is_first(pp, &now_ns)) {
+		gp = fire(mp, pp, now_ns);
+		if (gp)
+			return gp;
+	}
 	if (kr_chance_on())
 		return kr_chance_pick(mp);
 	if ((pp->sched_tick + 1) % GLOBQ_TICK == 0) {

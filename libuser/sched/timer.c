@@ -266,11 +266,11 @@ struct due {
  * was armed: all are fetched before the first one fires.
  */
 static uint32_t take_due_locked(struct kr_timer_heap *h, uint64_t now_ns,
-				struct due *due)
+				struct due *due, uint32_t max)
 {
 	uint32_t nr = 0;
 
-	while (nr < FIRE_BATCH && h->nr && node_at(h, 0)->when_ns <= now_ns) {
+	while (nr < max && h->nr && node_at(h, 0)->when_ns <= now_ns) {
 		struct kr_timer *t = h->slots[node_at(h, 0)->slot].timer;
 
 		__builtin_prefetch(t, 1);
@@ -303,8 +303,9 @@ static struct g *fire_locked(struct m *mp, struct p *pp, const struct due *due,
 	return gp;
 }
 
-/* Fire at most a batch; the goroutines, in order of their deadlines. */
-static struct g *run_batch_locked(struct m *mp, struct p *pp, uint64_t now_ns)
+/* Fire at most @max, a batch; the goroutines, in order of their deadlines. */
+static struct g *run_batch_locked(struct m *mp, struct p *pp, uint64_t now_ns,
+				  uint32_t max)
 {
 	struct g *gp, *list = NULL, **last = &list;
 	struct due due[FIRE_BATCH];
@@ -312,7 +313,7 @@ static struct g *run_batch_locked(struct m *mp, struct p *pp, uint64_t now_ns)
 
 	/* Some start nothing; then somebody has to see to the others. */
 	do {
-		nr = take_due_locked(&pp->timers, now_ns, due);
+		nr = take_due_locked(&pp->timers, now_ns, due, max);
 		for (uint32_t i = 0; i < nr; i++) {
 			gp = fire_locked(mp, pp, &due[i], now_ns);
 			if (!gp)
@@ -326,17 +327,25 @@ static struct g *run_batch_locked(struct m *mp, struct p *pp, uint64_t now_ns)
 	return list;
 }
 
-void kr_timers_run(struct m *mp, struct p *pp, uint64_t now_ns)
+static struct g *run_some(struct m *mp, struct p *pp, uint64_t now_ns,
+			  uint32_t max)
 {
-	struct g *gp, *list;
+	struct g *list;
 
 	/* Whoever has the lock looks again, or is quick. */
 	if (!kr_trylock(&pp->timer_lock))
-		return;
+		return NULL;
 	if (unlikely(kr_time_is_virtual()))
 		now_ns = kr_time_now_ns();
-	list = run_batch_locked(mp, pp, now_ns);
+	list = run_batch_locked(mp, pp, now_ns, max);
 	kr_unlock(&pp->timer_lock);
+	return list;
+}
+
+void kr_timers_run(struct m *mp, struct p *pp, uint64_t now_ns)
+{
+	struct g *gp, *list = run_some(mp, pp, now_ns, FIRE_BATCH);
+
 	if (!list)
 		return;
 	while (list) {
@@ -349,6 +358,15 @@ void kr_timers_run(struct m *mp, struct p *pp, uint64_t now_ns)
 	mp->p->fired_tail = mp->p->slot->runq_tail;
 	smp_mb();
 	kr_wakep();
+}
+
+struct g *kr_timers_run_one(struct m *mp, struct p *pp, uint64_t now_ns)
+{
+	struct g *gp = run_some(mp, pp, now_ns, 1);
+
+	if (gp)
+		WRITE_ONCE(gp->state, G_RUNNABLE);
+	return gp;
 }
 
 uint64_t kr_timers_next(void)

@@ -72,6 +72,8 @@ bool kr_timer_stop(struct kr_timer *t);
  */
 struct p;
 void kr_timers_run(struct m *mp, struct p *pp, uint64_t now_ns);
+/* Only one that starts a goroutine, which the caller is to run; or NULL. */
+struct g *kr_timers_run_one(struct m *mp, struct p *pp, uint64_t now_ns);
 
 /* All timers of @from, a P that goes away, are @to's. resize.c calls this. */
 void kr_timers_move(struct p *from, struct p *to);

@@ -164,4 +164,59 @@ TEST(timers_fire_among_yielders)
 	RUN(among_yielders, NULL);
 }
 
+/*
+ * A sleeper among more than fit before it: who of the crowd first sees that it
+ * is due notes which turn that was, and the sleeper runs a few turns later, not
+ * behind all of them.
+ */
+#define NR_CROWD	200
+#define NR_SLEEPS	20
+#define NR_FEW		(NR_CROWD / 4)
+
+static atomic_ulong turn, due_ns, due_turn;
+
+static void watch_and_yield(void *arg)
+{
+	unsigned long due, none = 0;
+
+	for (;;) {
+		atomic_fetch_add(&turn, 1);
+		due = atomic_load(&due_ns);
+		if (due && kaus_now_ns() >= due)
+			atomic_compare_exchange_strong(&due_turn, &none,
+						       atomic_load(&turn));
+		none = 0;
+		kaus_yield();
+	}
+}
+
+static int sleep_in_crowd(void *arg)
+{
+	int nr_late = 0;
+
+	for (int i = 0; i < NR_CROWD; i++)
+		ut_go(watch_and_yield, NULL);
+	for (int i = 0; i < NR_SLEEPS; i++) {
+		unsigned long at, now;
+
+		atomic_store(&due_turn, 0);
+		atomic_store(&due_ns, kaus_now_ns() + MSEC);
+		kaus_sleep_until(atomic_load(&due_ns));
+		now = atomic_load(&turn);
+		at = atomic_load(&due_turn);
+		atomic_store(&due_ns, 0);
+		nr_late += at && now - at > NR_FEW;
+	}
+	/* A preemption puts it behind the others, now and then. */
+	CHECK(nr_late < NR_SLEEPS / 2);
+	return 0;
+}
+
+TEST(a_sleeper_does_not_wait_for_a_crowd)
+{
+	struct kaus_options opts = ut_procs(1);
+
+	RUN_WITH(&opts, sleep_in_crowd, NULL);
+}
+
 TEST_HARNESS_MAIN
