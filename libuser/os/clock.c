@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /* Clocks. */
 #include <errno.h>
+#include <sys/prctl.h>
 #include <time.h>
 
+#include "base/barrier.h"
 #include "os/os.h"
+
+#define SLACK_DEFAULT_NS	50000
+/* The slack is a small part of what is further away. */
+#define EXACT_WITHIN_NS		100000000ULL
 
 static uint64_t timespec_ns(const struct timespec *ts)
 {
@@ -42,4 +48,42 @@ void kr_clock_sleep_ns(uint64_t ns)
 	};
 
 	clock_nanosleep(CLOCK_MONOTONIC, 0, &ts, NULL);
+}
+
+/* 0: not known yet; else the slack the process was started with, and one. */
+static uint32_t slack;
+
+static bool may_be_exact(void)
+{
+	int ret;
+
+	if (!READ_ONCE(slack)) {
+		ret = prctl(PR_GET_TIMERSLACK);
+		WRITE_ONCE(slack, ret < 0 ? 1 : (uint32_t)ret + 1);
+	}
+	/* Whoever has set another knows why. */
+	return READ_ONCE(slack) == SLACK_DEFAULT_NS + 1;
+}
+
+bool kr_clock_exact_begin(uint64_t deadline_ns)
+{
+	int saved_errno = errno;
+	bool exact;
+
+	if (deadline_ns == UINT64_MAX ||
+	    deadline_ns > kr_clock_now_ns() + EXACT_WITHIN_NS)
+		return false;
+	exact = may_be_exact() && !prctl(PR_SET_TIMERSLACK, 1);
+	errno = saved_errno;
+	return exact;
+}
+
+void kr_clock_exact_end(bool exact)
+{
+	int saved_errno = errno;
+
+	if (!exact)
+		return;
+	(void)prctl(PR_SET_TIMERSLACK, SLACK_DEFAULT_NS);
+	errno = saved_errno;
 }

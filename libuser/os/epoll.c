@@ -85,12 +85,16 @@ int kr_epoll_wait(int ep, struct kr_epoll_event *ret_events,
 {
 	struct epoll_event evs[KR_EPOLL_BATCH];
 	int saved_errno = errno;
+	bool exact;
 	int nr;
 
-	if (!deadline_ns || deadline_ns == UINT64_MAX)
+	if (!deadline_ns || deadline_ns == UINT64_MAX) {
 		nr = epoll_wait(ep, evs, KR_EPOLL_BATCH, deadline_ns ? -1 : 0);
-	else
+	} else {
+		exact = kr_clock_exact_begin(deadline_ns);
 		nr = wait_until(ep, evs, deadline_ns);
+		kr_clock_exact_end(exact);
+	}
 	errno = saved_errno;
 	/* A signal, or there is nothing to wait on any more: nothing is ready. */
 	for (int i = 0; i < nr; i++) {

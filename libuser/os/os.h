@@ -146,6 +146,19 @@ uint64_t kr_clock_now_ns(void);
 int kr_clock_thread_cpu_ns(int tid, uint64_t *ret_ns);
 void kr_clock_sleep_ns(uint64_t ns);
 
+/**
+ * kr_clock_exact_begin() - The thread is about to sleep until @deadline_ns.
+ * @deadline_ns: Absolute CLOCK_MONOTONIC or UINT64_MAX.
+ *
+ * If that is soon the kernel is asked to wake it then, and not up to 50 us
+ * later. Not for good: threads and processes that a goroutine makes inherit the
+ * slack.
+ *
+ * Return: for kr_clock_exact_end(), afterwards.
+ */
+bool kr_clock_exact_begin(uint64_t deadline_ns);
+void kr_clock_exact_end(bool exact);
+
 /* thread.c */
 
 /**

@@ -226,6 +226,7 @@ bool kr_pool_fetch(struct m *mp, struct p **ret_p)
 static int signal_park(struct m *mp, bool in_pool, uint64_t deadline_ns,
 		       struct p **ret_p)
 {
+	bool exact;
 	int err = 0;
 
 	kr_lock(&pool.lock);
@@ -244,8 +245,10 @@ static int signal_park(struct m *mp, bool in_pool, uint64_t deadline_ns,
 	}
 	mp->parked = true;
 	kr_unlock(&pool.lock);
+	exact = kr_clock_exact_begin(deadline_ns);
 	while (!READ_ONCE(mp->token) && err != -ETIMEDOUT)
 		err = kr_futex_wait(&mp->token, 0, deadline_ns);
+	kr_clock_exact_end(exact);
 	kr_lock(&pool.lock);
 	mp->parked = false;
 	if (mp->token)
