@@ -302,7 +302,7 @@ func skynet() {
 }
 
 func echo(conn net.Conn) {
-	var buf [64]byte
+	var buf [4096]byte
 	for {
 		n, err := conn.Read(buf[:])
 		if err != nil {

@@ -12,6 +12,7 @@
 #include "bench.h"
 
 #define REQUEST_BYTES 64
+#define BUFFER_BYTES 4096	/* of a server, which knows no sizes */
 
 static struct kaus_waitgroup clients;
 static size_t nr_each;
@@ -25,7 +26,7 @@ static kaus_fd_t check_fd(kaus_fd_t fd, const char *what)
 static void echo(void *arg)
 {
 	kaus_fd_t fd = (kaus_fd_t)(intptr_t)arg;
-	char buf[REQUEST_BYTES];
+	char buf[BUFFER_BYTES];
 	ssize_t n;
 
 	while ((n = kaus_fd_read(fd, buf, sizeof(buf))) > 0)

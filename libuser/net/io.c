@@ -46,7 +46,7 @@ int64_t kr_io(int64_t handle, enum kr_poll_dir dir, kr_try_fn try, void *arg)
 KR_API kaus_fd_t kaus_fd_open(int fd)
 {
 	int64_t handle;
-	int err = kr_pollfd_open(fd, &handle);
+	int err = kr_pollfd_open(fd, false, &handle);
 
 	return err ? err : handle;
 }
@@ -63,6 +63,7 @@ KR_API int kaus_fd_num(kaus_fd_t fd)
 
 	if (!pd)
 		return -EBADF;
+	kr_pollfd_show(pd);
 	num = pd->fd;
 	kr_pollfd_put(pd);
 	return num;
@@ -85,7 +86,7 @@ KR_API int kaus_fd_set_deadline(kaus_fd_t fd, int dirs, uint64_t deadline_ns)
 	return 0;
 }
 
-static int64_t try_poll(const struct kr_pollfd *pd, void *arg)
+static int64_t try_poll(struct kr_pollfd *pd, void *arg)
 {
 	return kr_fd_poll(pd->fd, *(const enum kr_poll_dir *)arg ==
 				  KR_POLL_OUT);
@@ -106,17 +107,25 @@ struct vec {
 	int nr;
 };
 
-static int64_t try_read(const struct kr_pollfd *pd, void *arg)
+static int64_t try_read(struct kr_pollfd *pd, void *arg)
 {
 	const struct iovec *iov = arg;
+	uint32_t seen;
+	int64_t n;
 
-	if (pd->is_socket)
-		return kr_sock_recvfrom(pd->fd, iov->iov_base, iov->iov_len, 0,
-					NULL, NULL);
-	return kr_fd_readv(pd->fd, iov, 1);
+	if (!pd->is_socket)
+		return kr_fd_readv(pd->fd, iov, 1);
+	seen = kr_pollfd_seen(pd, KR_POLL_IN);
+	if (iov->iov_len && kr_pollfd_is_drained(pd, seen))
+		return -EAGAIN;
+	n = kr_sock_recvfrom(pd->fd, iov->iov_base, iov->iov_len, 0, NULL,
+			     NULL);
+	if (n > 0 && (size_t)n < iov->iov_len)
+		kr_pollfd_note_drained(pd, seen);
+	return n;
 }
 
-static int64_t try_readv(const struct kr_pollfd *pd, void *arg)
+static int64_t try_readv(struct kr_pollfd *pd, void *arg)
 {
 	const struct vec *v = arg;
 
@@ -173,7 +182,7 @@ KR_API ssize_t kaus_fd_read_full(kaus_fd_t fd, void *buf, size_t len)
 	return err && !done ? err : (ssize_t)done;
 }
 
-static int64_t try_write(const struct kr_pollfd *pd, void *arg)
+static int64_t try_write(struct kr_pollfd *pd, void *arg)
 {
 	const struct iovec *iov = arg;
 
@@ -183,7 +192,7 @@ static int64_t try_write(const struct kr_pollfd *pd, void *arg)
 	return kr_fd_writev(pd->fd, iov, 1);
 }
 
-static int64_t try_writev(const struct kr_pollfd *pd, void *arg)
+static int64_t try_writev(struct kr_pollfd *pd, void *arg)
 {
 	const struct vec *v = arg;
 	struct msghdr msg = { .msg_iovlen = (size_t)v->nr };
@@ -228,7 +237,7 @@ struct sendfile {
 	size_t len;
 };
 
-static int64_t try_sendfile(const struct kr_pollfd *pd, void *arg)
+static int64_t try_sendfile(struct kr_pollfd *pd, void *arg)
 {
 	const struct sendfile *s = arg;
 

@@ -7,7 +7,7 @@
 #include "sched/netpoll.h"
 
 /* Try once; -EAGAIN: wait and try again. */
-typedef int64_t (*kr_try_fn)(const struct kr_pollfd *pd, void *arg);
+typedef int64_t (*kr_try_fn)(struct kr_pollfd *pd, void *arg);
 
 /**
  * kr_io_on() - Try until it is done.

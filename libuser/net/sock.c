@@ -9,13 +9,18 @@
 #define BACKLOG	4096	/* the kernel's limit is net.core.somaxconn */
 
 /* A fresh descriptor becomes ours or is closed. */
-static kaus_fd_t adopt(int fd)
+static kaus_fd_t adopt(int fd, bool tcp)
 {
-	kaus_fd_t ret = fd < 0 ? fd : kaus_fd_open(fd);
+	int64_t handle;
+	int err;
 
-	if (ret < 0 && fd >= 0)
-		kr_fd_close(fd);
-	return ret;
+	if (fd < 0)
+		return fd;
+	err = kr_pollfd_open(fd, tcp, &handle);
+	if (!err)
+		return handle;
+	kr_fd_close(fd);
+	return err;
 }
 
 static kaus_fd_t listen_on(const struct addrinfo *ai,
@@ -39,7 +44,7 @@ static kaus_fd_t listen_on(const struct addrinfo *ai,
 		kr_fd_close(fd);
 		return err;
 	}
-	return adopt(fd);
+	return adopt(fd, addrs->is_tcp);
 }
 
 KR_API kaus_fd_t kaus_net_listen(const char *net, const char *addr)
@@ -66,9 +71,10 @@ KR_API kaus_fd_t kaus_net_listen(const char *net, const char *addr)
 struct address {
 	struct sockaddr *addr;
 	socklen_t *len;
+	bool is_tcp;
 };
 
-static int64_t try_accept(const struct kr_pollfd *pd, void *arg)
+static int64_t try_accept(struct kr_pollfd *pd, void *arg)
 {
 	struct address *to = arg;
 	socklen_t len = to->len ? *to->len : 0;
@@ -80,15 +86,20 @@ static int64_t try_accept(const struct kr_pollfd *pd, void *arg)
 		return -EINTR;
 	if (fd >= 0 && to->len)
 		*to->len = len;
+	to->is_tcp = pd->is_tcp;
 	return fd;
 }
 
 KR_API kaus_fd_t kaus_net_accept(kaus_fd_t fd, struct sockaddr *addr,
 				 socklen_t *addr_len)
 {
-	struct address to = { addr_len ? addr : NULL, addr ? addr_len : NULL };
+	struct address to = {
+		.addr = addr_len ? addr : NULL,
+		.len = addr ? addr_len : NULL,
+	};
+	int num = (int)kr_io(fd, KR_POLL_IN, try_accept, &to);
 
-	return adopt((int)kr_io(fd, KR_POLL_IN, try_accept, &to));
+	return adopt(num, to.is_tcp);
 }
 
 struct destination {
@@ -101,7 +112,7 @@ struct destination {
  * Calling connect() again says how the first one went, and unlike SO_ERROR does
  * not take "not yet" for "done".
  */
-static int64_t try_connect(const struct kr_pollfd *pd, void *arg)
+static int64_t try_connect(struct kr_pollfd *pd, void *arg)
 {
 	struct destination *to = arg;
 	int err = kr_sock_connect(pd->fd, to->addr, to->len);
@@ -158,7 +169,7 @@ static kaus_fd_t dial_to(const struct addrinfo *ai, bool tcp,
 			 uint64_t deadline_ns)
 {
 	int num = kr_sock_open(ai->ai_family, ai->ai_socktype, ai->ai_protocol);
-	kaus_fd_t fd = adopt(num);
+	kaus_fd_t fd = adopt(num, tcp);
 	int err;
 
 	if (fd < 0)
@@ -201,7 +212,7 @@ KR_API kaus_fd_t kaus_net_dial(const char *net, const char *addr)
 
 KR_API kaus_fd_t kaus_net_socket(int domain, int type, int protocol)
 {
-	return adopt(kr_sock_open(domain, type, protocol));
+	return adopt(kr_sock_open(domain, type, protocol), false);
 }
 
 KR_API int kaus_net_shutdown(kaus_fd_t fd, int how)
@@ -247,7 +258,7 @@ static int64_t packet_io(kaus_fd_t fd, enum kr_poll_dir dir, kr_try_fn try,
 	return n;
 }
 
-static int64_t try_recvfrom(const struct kr_pollfd *pd, void *arg)
+static int64_t try_recvfrom(struct kr_pollfd *pd, void *arg)
 {
 	const struct packet *pkt = arg;
 
@@ -255,7 +266,7 @@ static int64_t try_recvfrom(const struct kr_pollfd *pd, void *arg)
 				pkt->addr, pkt->len_ptr);
 }
 
-static int64_t try_sendto(const struct kr_pollfd *pd, void *arg)
+static int64_t try_sendto(struct kr_pollfd *pd, void *arg)
 {
 	const struct packet *pkt = arg;
 
@@ -263,14 +274,14 @@ static int64_t try_sendto(const struct kr_pollfd *pd, void *arg)
 			      pkt->addr, pkt->addr_len);
 }
 
-static int64_t try_recvmsg(const struct kr_pollfd *pd, void *arg)
+static int64_t try_recvmsg(struct kr_pollfd *pd, void *arg)
 {
 	const struct packet *pkt = arg;
 
 	return kr_sock_recvmsg(pd->fd, pkt->msg, pkt->flags);
 }
 
-static int64_t try_sendmsg(const struct kr_pollfd *pd, void *arg)
+static int64_t try_sendmsg(struct kr_pollfd *pd, void *arg)
 {
 	const struct packet *pkt = arg;
 

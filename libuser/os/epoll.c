@@ -28,7 +28,8 @@ int kr_epoll_create(void)
 int kr_epoll_add(int ep, int fd, uint64_t data)
 {
 	struct epoll_event ev = {
-		.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+		.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI |
+			  EPOLLET,
 		.data.u64 = data,
 	};
 	int saved_errno = errno;
@@ -101,9 +102,11 @@ int kr_epoll_wait(int ep, struct kr_epoll_event *ret_events,
 		uint32_t events = evs[i].events;
 
 		ret_events[i].data = evs[i].data.u64;
-		ret_events[i].in = events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP |
-					     EPOLLERR);
+		ret_events[i].in = events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP |
+					     EPOLLHUP | EPOLLERR);
 		ret_events[i].out = events & (EPOLLOUT | EPOLLHUP | EPOLLERR);
+		/* Not EPOLLHUP: so begins a socket without a connection. */
+		ret_events[i].odd = events & (EPOLLPRI | EPOLLRDHUP | EPOLLERR);
 	}
 	return nr < 0 ? 0 : nr;
 }

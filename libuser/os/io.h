@@ -19,6 +19,7 @@
 struct kr_epoll_event {
 	uint64_t data;
 	bool in, out;		/* errors and hang-ups are both */
+	bool odd;		/* the end, an error, urgent data */
 };
 
 int kr_epoll_create(void);

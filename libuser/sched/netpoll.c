@@ -76,7 +76,7 @@ static struct g *collect(uint64_t deadline_ns, unsigned int *nr)
 	*nr = 0;
 	for (int i = nr_events; i-- > 0;)
 		*nr += kr_pollfd_event((int64_t)events[i].data, events[i].in,
-				       events[i].out, &list);
+				       events[i].out, events[i].odd, &list);
 	return list;
 }
 

@@ -32,6 +32,11 @@ struct kr_polldir {
 	struct kaus_waitlist waiters;
 	uint64_t deadline_ns;	/* of all waits in this direction */
 	uint32_t nr_events;	/* so far; read without the lock too */
+	/*
+	 * Empty, since there were so many events; 0: not known. Without the
+	 * lock. See kr_pollfd_is_drained().
+	 */
+	uint32_t drained;
 };
 
 /*
@@ -46,6 +51,8 @@ struct kr_pollfd {
 	bool pollable;		/* regular files are not: calls just block */
 	bool is_socket;
 	bool is_direct;		/* O_DIRECT: the page cache is left out */
+	bool is_tcp;		/* made here: listens, or is a connection */
+	bool short_is_empty;	/* what a short read says; lock */
 	uint32_t lock;
 	struct kr_polldir dir[KR_POLL_DIRS];
 	struct kr_pollfd *next_free;
@@ -56,12 +63,13 @@ struct kr_pollfd {
 /**
  * kr_pollfd_open() - Get a descriptor for @fd and poll it if it can be polled.
  * @fd: The file descriptor.
+ * @is_tcp: A TCP socket that nobody else knows.
  * @ret_handle: Its handle, positive.
  *
  * Context: not inside the runtime; may start a thread. Return: 0 or -errno, and
  * @fd is as it was.
  */
-int kr_pollfd_open(int fd, int64_t *ret_handle);
+int kr_pollfd_open(int fd, bool is_tcp, int64_t *ret_handle);
 
 /* The descriptor of a handle with a reference, or NULL: closed or none. */
 struct kr_pollfd *kr_pollfd_get(int64_t handle);
@@ -86,6 +94,32 @@ static inline uint32_t kr_pollfd_seen(const struct kr_pollfd *pd,
 	return smp_load_acquire(&pd->dir[dir].nr_events);
 }
 
+/*
+ * A read of a TCP socket that returns less than it could has emptied it, and
+ * whatever comes then is another event: the next read need not try. Not so if
+ * the socket has reached its end or has urgent data, which cuts reads short, or
+ * if the program has its number and may do to it what it likes.
+ *
+ * Noted with the events that were seen before the read. One of them may have
+ * been for the end as well, and was the last then: it has cleared short_is_empty
+ * before it was counted.
+ */
+static inline bool kr_pollfd_is_drained(const struct kr_pollfd *pd,
+					uint32_t seen)
+{
+	return seen && READ_ONCE(pd->dir[KR_POLL_IN].drained) == seen &&
+	       READ_ONCE(pd->short_is_empty);
+}
+
+static inline void kr_pollfd_note_drained(struct kr_pollfd *pd, uint32_t seen)
+{
+	if (READ_ONCE(pd->short_is_empty))
+		WRITE_ONCE(pd->dir[KR_POLL_IN].drained, seen);
+}
+
+/* The program is told the number of its file descriptor. */
+void kr_pollfd_show(struct kr_pollfd *pd);
+
 /**
  * kr_pollfd_wait() - Wait for an event that the caller has not seen.
  * @pd: The descriptor; it is pollable.
@@ -108,12 +142,13 @@ void kr_pollfd_set_deadline(struct kr_pollfd *pd, enum kr_poll_dir dir,
  * @handle: Whose; one of long ago is ignored.
  * @in: Readable.
  * @out: Writable.
+ * @odd: Not only that: the end, an error, urgent data.
  * @list: Goroutines that are to be made ready go in front of it.
  *
  * Threads are woken. Context: preemption off or no M. Return: how many
  * goroutines.
  */
-unsigned int kr_pollfd_event(int64_t handle, bool in, bool out,
+unsigned int kr_pollfd_event(int64_t handle, bool in, bool out, bool odd,
 			     struct g **list);
 
 /* netpoll.c */

@@ -110,7 +110,7 @@ static void release(struct kr_pollfd *pd)
 	kr_exit_any(mp);
 }
 
-int kr_pollfd_open(int fd, int64_t *ret_handle)
+int kr_pollfd_open(int fd, bool is_tcp, int64_t *ret_handle)
 {
 	struct kr_pollfd *pd;
 	int64_t handle;
@@ -127,6 +127,9 @@ int kr_pollfd_open(int fd, int64_t *ret_handle)
 		return -ENOMEM;
 	pd->is_socket = err;
 	pd->is_direct = kr_fd_is_direct(fd);
+	pd->is_tcp = is_tcp;
+	WRITE_ONCE(pd->short_is_empty, is_tcp);
+	WRITE_ONCE(pd->dir[KR_POLL_IN].drained, 0);
 	pd->fd = fd;
 	for (int i = 0; i < KR_POLL_DIRS; i++)
 		pd->dir[i].deadline_ns = KAUS_NO_DEADLINE;
@@ -281,7 +284,12 @@ void kr_pollfd_set_deadline(struct kr_pollfd *pd, enum kr_poll_dir dir,
 	kr_exit_any(mp);
 }
 
-unsigned int kr_pollfd_event(int64_t handle, bool in, bool out,
+void kr_pollfd_show(struct kr_pollfd *pd)
+{
+	WRITE_ONCE(pd->short_is_empty, false);
+}
+
+unsigned int kr_pollfd_event(int64_t handle, bool in, bool out, bool odd,
 			     struct g **list)
 {
 	const bool set[KR_POLL_DIRS] = { [KR_POLL_IN] = in,
@@ -297,6 +305,8 @@ unsigned int kr_pollfd_event(int64_t handle, bool in, bool out,
 		kr_unlock(&pd->lock);
 		return 0;
 	}
+	if (odd)
+		WRITE_ONCE(pd->short_is_empty, false);
 	for (int i = 0; i < KR_POLL_DIRS; i++) {
 		if (!set[i])
 			continue;

@@ -289,6 +289,69 @@ TEST(pipes_and_their_end)
 	RUN(pipes, NULL);
 }
 
+/*
+ * What comes before a read that does not fill its buffer: a read that waits for
+ * more right away must not miss the end, or what lies behind urgent data.
+ */
+static int short_reads(void *arg)
+{
+	char buf[16], rest[16];
+	kaus_fd_t ends[2];
+	ssize_t n;
+	int i;
+
+	for (i = 0; i < 20; i++) {
+		/* An event each, and all at once if the reader comes late. */
+		tcp_pair(ends);
+		CHECK_EQ(0, kaus_fd_write_all(ends[1], "abc", 3, NULL));
+		if (i & 1)
+			CHECK_EQ(3, kaus_fd_read(ends[0], buf, sizeof(buf)));
+		if (i & 2)
+			kaus_sleep(MSEC);
+		CHECK_EQ(0, kaus_fd_write_all(ends[1], "de", 2, NULL));
+		CHECK_EQ(0, kaus_fd_close(ends[1]));
+		if (i & 4)
+			kaus_sleep(MSEC);
+		for (n = 0; kaus_fd_read(ends[0], buf, sizeof(buf)) > 0;)
+			n++;
+		CHECK(n > 0);
+		CHECK_EQ(0, kaus_fd_close(ends[0]));
+	}
+	for (i = 0; i < 4; i++) {
+		int peer;
+
+		tcp_pair(ends);
+		peer = kaus_fd_num(ends[1]);
+		CHECK_EQ(2, send(peer, "ab", 2, 0));
+		CHECK_EQ(1, send(peer, "!", 1, MSG_OOB));
+		CHECK_EQ(2, send(peer, "cd", 2, 0));
+		if (i & 1)
+			kaus_sleep(MSEC);
+		for (n = 0; n < 4;) {
+			ssize_t nr = kaus_fd_read(ends[0], buf, sizeof(buf));
+
+			CHECK(nr > 0 && n + nr <= 4);
+			memcpy(rest + n, buf, (size_t)nr);
+			n += nr;
+		}
+		CHECK(!memcmp(rest, "abcd", 4));
+		close_pair(ends);
+	}
+	return 0;
+}
+
+TEST(short_reads_miss_nothing)
+{
+	RUN(short_reads, NULL);
+}
+
+TEST(short_reads_miss_nothing_on_one_proc)
+{
+	struct kaus_options opts = ut_procs(1);
+
+	RUN_WITH(&opts, short_reads, NULL);
+}
+
 static int broken(void *arg)
 {
 	kaus_fd_t ends[2];
