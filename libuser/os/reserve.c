@@ -8,6 +8,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/barrier.h"
 #include "os/os.h"
 
 _Static_assert(sizeof(struct kr_vm_range) == sizeof(struct iovec) &&
@@ -76,26 +77,28 @@ bool kr_vm_batch_init(void)
 			munmap(page, KR_PAGE_SIZE);
 		}
 		if (ret == KR_PAGE_SIZE) {
-			batch.pidfd = fd;
-			batch.pid = getpid();
+			WRITE_ONCE(batch.pid, getpid());
+			/* Release: others return memory meanwhile. */
+			smp_store_release(&batch.pidfd, fd);
 		} else {
 			close(fd);
 		}
 	}
 	errno = saved_errno;
-	return batch.pidfd >= 0;
+	return READ_ONCE(batch.pidfd) >= 0;
 }
 
 /* Return: how many of @ranges have been given back whole. */
 static unsigned int return_batch(const struct kr_vm_range *ranges,
 				 unsigned int nr)
 {
+	int fd = smp_load_acquire(&batch.pidfd);
 	unsigned int i;
 	long done;
 
-	if (nr < 2 || batch.pidfd < 0 || batch.pid != getpid())
+	if (nr < 2 || fd < 0 || READ_ONCE(batch.pid) != getpid())
 		return 0;
-	done = syscall(SYS_process_madvise, batch.pidfd, ranges, (size_t)nr,
+	done = syscall(SYS_process_madvise, fd, ranges, (size_t)nr,
 		       MADV_DONTNEED, 0);
 	/* It stops where it fails, in the middle of one perhaps. */
 	for (i = 0; i < nr && done >= (long)ranges[i].size; i++)
