@@ -80,6 +80,52 @@ bool kr_vm_batch_init(void);
 /* Bytes of address space that the process may have; SIZE_MAX: no limit. */
 size_t kr_vm_limit(void);
 
+/* dirty.c: which pages of the process have been written */
+
+/**
+ * kr_dirty_open() - Find a way by which the kernel tells it.
+ * @wanted: The only one that may be used ("scan", "soft"), or NULL.
+ *
+ * Context: one at a time, as all of these but kr_dirty_each().
+ * Return: its name, or NULL: there is none here.
+ */
+const char *kr_dirty_open(const char *wanted);
+/* In a child of fork(): as before kr_dirty_open(). */
+void kr_dirty_forked(void);
+/* Whole pages that will be asked about. 0 or -errno. */
+int kr_dirty_add(void *addr, size_t size);
+
+/* Between the two pages can be asked about. 0 or -errno. */
+int kr_dirty_begin(void);
+void kr_dirty_end(void);
+/*
+ * After kr_dirty_begin(): from now on these count as not written. Some ways do
+ * so with all pages that there are, in kr_dirty_begin().
+ */
+int kr_dirty_clean(void *addr, size_t size);
+
+/* Pages from @lo to before @hi have been written, or may have been. */
+typedef void (*kr_dirty_fn)(void *arg, const char *lo, const char *hi);
+
+/**
+ * kr_dirty_each() - Call a function for all pages that have been written.
+ * @lo: The first page.
+ * @hi: Behind the last one.
+ * @take: They count as not written afterwards; if kr_dirty_takes().
+ * @fn: Called for each run of pages, which may be written again meanwhile.
+ * @arg: Passed to @fn.
+ *
+ * Context: any number at a time. Wants 5 KiB of stack.
+ * Return: 0 or -errno: more pages may have been written.
+ */
+int kr_dirty_each(const char *lo, const char *hi, bool take, kr_dirty_fn fn,
+		  void *arg);
+bool kr_dirty_takes(void);
+/* Nobody will ask about these: writing to them costs less than before. */
+void kr_dirty_release(void *addr, size_t size);
+/* False: nothing that was said since kr_dirty_begin() may be relied on. */
+bool kr_dirty_intact(void);
+
 /* pressure.c */
 
 struct kr_pressure {
@@ -170,6 +216,9 @@ void kr_clock_exact_end(bool exact);
  */
 int kr_thread_create(void *(*fn)(void *), void *arg, size_t stack_size,
 		     pthread_t *ret_thread);
+/* The same without argument, and no signal is for it. */
+int kr_thread_create_quiet(void *(*fn)(void *), size_t stack_size,
+			   pthread_t *ret_thread);
 int kr_thread_tid(void);
 /* Where the stack of the calling thread ends. May wait for locks of libc. */
 int kr_thread_stack_end(uintptr_t *ret_end);

@@ -40,6 +40,19 @@ int kr_thread_create(void *(*fn)(void *), void *arg, size_t stack_size,
 	return -err;
 }
 
+int kr_thread_create_quiet(void *(*fn)(void *), size_t stack_size,
+			   pthread_t *ret_thread)
+{
+	sigset_t all, saved;
+	int err;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &saved);
+	err = kr_thread_create(fn, NULL, stack_size, ret_thread);
+	pthread_sigmask(SIG_SETMASK, &saved, NULL);
+	return err;
+}
+
 int kr_thread_stack_end(uintptr_t *ret_end)
 {
 	pthread_attr_t attr;
