@@ -36,6 +36,7 @@ int kr_gc_start(void)
 		.no_data = set.gc_no_data,
 		.trace = set.gc_trace,
 		.concurrent = set.gc_concurrent,
+		.pages = set.gc_pages,
 		.check = set.gc_check,
 		.heap_profile_rate = set.heap_profile_rate,
 	}, set.nr_procs);

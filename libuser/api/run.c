@@ -127,6 +127,7 @@ static int start(const struct kr_settings *set, struct main_args *main_args)
 		.no_data = set->gc_no_data,
 		.trace = set->gc_trace,
 		.concurrent = set->gc_concurrent,
+		.pages = set->gc_pages,
 		.check = set->gc_check,
 		.heap_profile_rate = set->heap_profile_rate,
 	}, set->nr_procs);

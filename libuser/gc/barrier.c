@@ -149,6 +149,9 @@ void kr_gc_for_each_p(void (*fn)(struct kr_gc_p *own))
 	own = smp_load_acquire(&outside);
 	if (own)
 		fn(own);
+	own = kr_back_own();
+	if (own)
+		fn(own);
 }
 
 void kr_gc_flush_all(struct kr_marker *mk)
@@ -306,9 +309,7 @@ static void shade_now(const void *addr)
 	kr_work_enter();
 	kr_mark_word(&mk, (uintptr_t)addr);
 	kr_work_leave(&mk);
-	__atomic_fetch_add(&kr_gc.shaded_bytes, mk.marked_bytes,
-			   __ATOMIC_RELAXED);
-	__atomic_fetch_add(&kr_gc.nr_shaded, mk.nr_marked, __ATOMIC_RELAXED);
+	kr_gc_count_plain(&mk);
 }
 
 void kr_gc_shade(const void *addr)

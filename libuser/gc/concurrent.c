@@ -31,6 +31,7 @@
  * every switch goes through.
  */
 #include "gc/check.h"
+#include "gc/remark.h"
 #include "gc/state.h"
 #include "mem/cache.h"
 #include "mem/heap.h"
@@ -50,6 +51,9 @@
 #define NAP_NS		50000ULL
 #define MANY_SLABS	16		/* of 255 goroutines */
 #define LATE_GOALS	2		/* so many: who allocates waits */
+#define LONG_BYTES	(8UL << 20)	/* to look at: a stop of some 10 ms */
+#define PAGES_STOPS	3		/* MAX_STOPS of a cycle by pages */
+#define PAGES_BUDGET	(1UL << 20)	/* END_BUDGET of one */
 
 static struct {
 	uint32_t nr_workers;
@@ -57,35 +61,110 @@ static struct {
 	uint32_t stopping;		/* somebody is about to: claim() */
 } conc;
 
-static uint64_t step(struct m *mp, uint64_t budget)
+uint64_t kr_gc_step(struct kr_marker *mk, uint64_t budget)
 {
-	struct kr_gc_p *own = kr_gc_of(mp);
-	struct kr_marker *mk = &own->marker;
 	uint64_t start, done;
 
-	kr_gc_flush_old(mp);
-	if (kr_work_is_empty())
+	if (kr_work_is_empty() && !kr_remark_has_slices())
 		return 0;
 	start = kr_clock_now_ns();
 	mk->gives_way = true;
 	kr_work_enter();
 	done = kr_mark_some(mk, budget);
+	if (!done)
+		done = kr_remark_slice(mk);
 	kr_work_leave(mk);
 	ADD_ONCE(mk->cpu_ns, kr_clock_now_ns() - start);
 	return done;
 }
 
-static bool is_over(uint64_t nr)
+static uint64_t step(struct m *mp, uint64_t budget)
+{
+	kr_gc_flush_old(mp);
+	return kr_gc_step(&kr_gc_of(mp)->marker, budget);
+}
+
+bool kr_gc_is_over(uint64_t nr)
 {
 	return !READ_ONCE(kr_heap.marking) || READ_ONCE(kr_gc.nr) != nr;
 }
 
 static bool seems_done(void)
 {
-	return kr_work_is_quiet() && kr_work_is_empty();
+	return kr_work_is_quiet() && kr_work_is_empty() &&
+	       !kr_remark_has_slices();
+}
+
+/* ---- which kind ---- */
+
+bool kr_gc_is_by_pages(void)
+{
+	uint32_t mode = READ_ONCE(kr_gc.concurrent);
+
+	if (mode < KR_GC_PAGES || !kr_remark_is_possible())
+		return false;
+	/* Bytes, for a thread that has no CPU is long at anything. */
+	return mode == KR_GC_PAGES ||
+	       READ_ONCE(kr_gc.pacer.scan_bytes) > LONG_BYTES;
+}
+
+bool kr_gc_is_concurrent(void)
+{
+	return READ_ONCE(kr_gc.concurrent) == KR_GC_TOLD || kr_gc_is_by_pages();
 }
 
 /* ---- the end ---- */
+
+/* So many that it takes longer than to wake a thread. */
+static bool has_many_gs(void)
+{
+	struct g_slab *slab = NULL;
+
+	for (int i = 0; i < MANY_SLABS; i++) {
+		slab = kr_registry_next(slab);
+		if (!slab)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Roots anew, and what was written. True if that was all; else it goes on with
+ * what is in the list, and pages still count as written.
+ */
+static bool nothing_left_by_pages(struct kr_marker *mk)
+{
+	uint64_t stacks = mk->stack_bytes, globals = mk->root_bytes;
+	bool last = conc.nr_stops >= PAGES_STOPS || !kr_dirty_takes(), done;
+
+	mk->alone = true;
+	kr_remark_again();
+	kr_scan_prepare();
+	kr_mark_roots_begin();
+	kr_gc_mark_roots(mk);
+	kr_gc_flush_all(mk);
+	if (!has_many_gs() || !kr_help_mark(mk, true))
+		while (kr_mark_more_roots(mk))
+			;
+	kr_remark_last_round();
+	while ((last || kr_remark_bytes() < PAGES_BUDGET) &&
+	       kr_remark_slice(mk))
+		;
+	if (last) {
+		kr_remark_all_if_blind(mk);
+		if (!kr_help_mark(mk, false))
+			kr_mark_drain(mk);
+	}
+	done = last || (!kr_remark_has_slices() &&
+			kr_mark_some(mk, PAGES_BUDGET) < PAGES_BUDGET);
+	if (!done)
+		kr_remark_was_not_last();
+	mk->stack_bytes = stacks;
+	mk->root_bytes = globals;
+	mk->alone = false;
+	kr_work_flush(mk);
+	return done;
+}
 
 /* What has come to light since: true if that was all. */
 static bool nothing_left(struct kr_marker *mk)
@@ -93,6 +172,8 @@ static bool nothing_left(struct kr_marker *mk)
 	uint64_t stacks = mk->stack_bytes;
 	bool done;
 
+	if (kr_gc.by_pages)
+		return nothing_left_by_pages(mk);
 	mk->alone = true;
 	kr_mark_stacks(mk, true);
 	kr_gc_flush_all(mk);
@@ -126,30 +207,38 @@ static void unclaim(void)
 
 static KR_NOINLINE void end(struct m *mp, uint64_t nr)
 {
-	struct kr_gc_stop stop = { .mp = mp };
+	struct kr_gc_stop stop = {
+		.mp = mp,
+		.self = mp ? NULL : kr_gc_thread_self(),
+	};
+	bool by_pages;
 
 	if (!kr_gc_stop(&stop)) {
 		unclaim();
 		return;
 	}
-	kr_regs_save(&mp->regs);
-	if (!is_over(nr)) {
+	kr_gc_save_regs(&stop);
+	if (!kr_gc_is_over(nr)) {
 		if (nothing_left(&kr_gc.marker))
 			kr_gc_cycle_end(true);
 		else
 			conc.nr_stops++;
 	}
+	by_pages = kr_gc.by_pages && kr_gc.has_ended;
 	unclaim();
 	kr_gc_go_on(&stop);
-	if (is_over(nr))
+	if (by_pages)
+		kr_remark_release(mp);
+	if (kr_gc_is_over(nr))
 		kr_gc_sweeper_start(mp);
 }
 
-static void try_end(struct m *mp, uint64_t nr)
+void kr_gc_try_end(struct m *mp, uint64_t nr)
 {
 	if (!claim())
 		return;
-	if (is_over(nr))
+	if (kr_gc_is_over(nr) || !seems_done() ||
+	    (kr_gc.by_pages && kr_remark_next_round()))
 		unclaim();
 	else
 		end(mp, nr);
@@ -171,11 +260,11 @@ struct m *kr_gc_drive(struct m *mp)
 	uint64_t nr = READ_ONCE(kr_gc.nr);
 	uint32_t nr_idle = 0;
 
-	while (!is_over(nr)) {
+	while (!kr_gc_is_over(nr)) {
 		if (step(mp, STEP_BUDGET)) {
 			nr_idle = 0;
 		} else if (seems_done()) {
-			try_end(mp, nr);
+			kr_gc_try_end(mp, nr);
 		} else {
 			/* Another one's thread may be waiting for a CPU. */
 			if (++nr_idle > NR_IDLE_LOOKS)
@@ -233,7 +322,7 @@ static void worker(void *arg)
 			if (!kr_work_is_empty())
 				spawn_workers(mp, 1);
 		} else if (seems_done()) {
-			try_end(mp, READ_ONCE(kr_gc.nr));
+			kr_gc_try_end(mp, READ_ONCE(kr_gc.nr));
 		} else if (++nr_idle > NR_IDLE_LOOKS && may_leave()) {
 			kr_exit(mp);
 			return;
@@ -280,10 +369,33 @@ static uint64_t debt(uint64_t live)
 		if (own)
 			scanned += READ_ONCE(own->marker.done_bytes);
 	}
+	if (kr_back_own())
+		scanned += READ_ONCE(kr_back_own()->marker.done_bytes);
+	scanned += READ_ONCE(kr_gc.plain.done_bytes);
 	kr_lock(&kr_gc.lock);
 	work = kr_pacer_assist(&kr_gc.pacer, live, scanned) * STEP_BYTES;
 	kr_unlock(&kr_gc.lock);
 	return work < ASSIST_MAX ? (uint64_t)work : ASSIST_MAX;
+}
+
+/* No cycle ends while the thread is busy. */
+static void assist_plain(uint64_t live)
+{
+	struct kr_marker mk = { .block = NULL };
+	uint64_t work = debt(live), nr = 0;
+	bool idle = false;
+
+	if (!kr_tls_plain)
+		return;
+	kr_plain_enter();
+	if (READ_ONCE(kr_heap.marking)) {
+		nr = kr_gc.nr;
+		idle = !work || !kr_gc_step(&mk, work);
+		kr_gc_count_plain(&mk);
+	}
+	kr_plain_leave();
+	if (nr && idle && seems_done())
+		kr_gc_try_end(NULL, nr);
 }
 
 struct m *kr_gc_assist(struct m *mp)
@@ -291,19 +403,25 @@ struct m *kr_gc_assist(struct m *mp)
 	uint64_t live = (uint64_t)READ_ONCE(kr_heap.live_bytes), work;
 
 	WRITE_ONCE(kr_heap.due_bytes, (int64_t)live + STEP_BYTES);
-	/* There was no memory for one at the beginning. */
-	if (!READ_ONCE(conc.nr_workers))
+	/* There was no memory for one at the beginning, or no runtime. */
+	if (!READ_ONCE(conc.nr_workers) && READ_ONCE(sched.running))
 		spawn_workers(mp, 1);
-	/* A thread without a P leaves it to the others, as long as it may. */
+	/*
+	 * A thread without a P leaves it to the others, as long as it may: with
+	 * a barrier, for there it would have to have what it has overwritten
+	 * looked at.
+	 */
 	if (!mp && live / LATE_GOALS > kr_gc.goal_bytes)
 		kr_gc_end_now();
+	else if (!mp && READ_ONCE(kr_gc.by_pages))
+		assist_plain(live);
 	if (!mp)
 		return mp;
 	if (live / LATE_GOALS > kr_gc.goal_bytes)
 		return kr_gc_drive(mp);
 	work = debt(live);
 	if ((!work || !step(mp, work)) && seems_done())
-		try_end(mp, READ_ONCE(kr_gc.nr));
+		kr_gc_try_end(mp, READ_ONCE(kr_gc.nr));
 	return mp;
 }
 
@@ -315,20 +433,9 @@ static void forget_counts(struct kr_gc_p *own)
 	own->marker = (struct kr_marker){ .block = NULL };
 }
 
-/* So many that it takes longer than to wake a thread. */
-static bool has_many_gs(void)
-{
-	struct g_slab *slab = NULL;
-
-	for (int i = 0; i < MANY_SLABS; i++) {
-		slab = kr_registry_next(slab);
-		if (!slab)
-			return false;
-	}
-	return true;
-}
-
-static KR_NOINLINE bool begin(struct m *mp, bool forced, bool claimed)
+/* @by_pages: kr_remark_arm() was called, and nobody else can have. */
+static KR_NOINLINE bool begin(struct m *mp, bool forced, bool claimed,
+			      bool by_pages)
 {
 	struct kr_gc_stop stop = {
 		.mp = mp,
@@ -338,24 +445,27 @@ static KR_NOINLINE bool begin(struct m *mp, bool forced, bool claimed)
 	bool begun;
 
 	if (!kr_gc_stop(&stop)) {
+		if (by_pages)
+			kr_remark_disarm();
 		if (claimed)
 			unclaim();
 		return false;
 	}
-	kr_regs_save(mp ? &mp->regs : &stop.self->regs);
+	kr_gc_save_regs(&stop);
 	/* Another one may have been faster. */
 	begun = !kr_heap.marking && (forced || kr_gc_is_due());
 	if (begun) {
 		/* So that what they have handed out is what is in use. */
 		kr_caches_for_each(kr_cache_flush);
 		kr_gc_cycle_begin(&stop, forced);
+		kr_gc.by_pages = by_pages;
 		kr_gc.check = READ_ONCE(kr_gc.check_wanted);
-		if (kr_gc.check)
+		if (kr_gc.check && !by_pages)
 			kr_check_begin();
 		conc.nr_stops = 0;
 		kr_gc_for_each_p(forget_counts);
 		kr_gc_forget_all();
-		kr_gc_barrier_set(true);
+		kr_gc_barrier_set(!by_pages);
 		mk->alone = true;
 		kr_scan_prepare();
 		kr_mark_roots_begin();
@@ -367,6 +477,8 @@ static KR_NOINLINE bool begin(struct m *mp, bool forced, bool claimed)
 		kr_work_flush(mk);
 		WRITE_ONCE(kr_heap.due_bytes,
 			   READ_ONCE(kr_heap.live_bytes) + STEP_BYTES);
+	} else if (by_pages) {
+		kr_remark_disarm();
 	}
 	if (claimed)
 		unclaim();
@@ -374,15 +486,68 @@ static KR_NOINLINE bool begin(struct m *mp, bool forced, bool claimed)
 	return begun;
 }
 
+static bool may_begin(bool forced)
+{
+	return !READ_ONCE(kr_heap.marking) && (forced || kr_gc_is_due());
+}
+
+/* With the claim: what others have armed is not cleared. */
+static bool begin_by_pages(struct m **mp, bool forced)
+{
+	if (may_begin(forced) && kr_remark_arm(mp))
+		return begin(*mp, forced, true, true);
+	unclaim();
+	return false;
+}
+
+static struct m *begin_forced_by_pages(struct m *mp, bool *ret_begun)
+{
+	while (!claim()) {
+		mp = kr_yield(mp);
+		mp = kr_gc_give_way(mp);
+	}
+	*ret_begun = begin_by_pages(&mp, true);
+	return mp;
+}
+
 struct m *kr_gc_begin(struct m *mp, bool forced)
 {
-	bool claimed = claim(), begun = false;
+	bool by_pages = kr_gc_is_by_pages(), begun = false;
+	/* It may be another one than the caller has seen. */
+	bool told = READ_ONCE(kr_gc.concurrent) == KR_GC_TOLD;
+	bool claimed;
 
-	if (forced || (claimed && !READ_ONCE(kr_heap.marking) && kr_gc_is_due()))
-		begun = begin(mp, forced, claimed);
-	else if (claimed)
-		unclaim();
-	if (begun)
+	if (by_pages && forced && mp) {
+		mp = begin_forced_by_pages(mp, &begun);
+	} else {
+		claimed = claim();
+		if (claimed && by_pages)
+			begun = begin_by_pages(&mp, forced);
+		else if (told && (forced || (claimed && may_begin(false))))
+			begun = begin(mp, forced, claimed, false);
+		else if (claimed)
+			unclaim();
+	}
+	if (begun && READ_ONCE(sched.running))
 		spawn_workers(mp, kr_nr_procs());
 	return mp;
+}
+
+bool kr_gc_begin_elsewhere(void)
+{
+	uint64_t live = (uint64_t)READ_ONCE(kr_heap.live_bytes);
+
+	return !READ_ONCE(sched.running) && kr_gc_is_by_pages() &&
+	       live / LATE_GOALS <= READ_ONCE(kr_gc.pacer.goal_bytes) &&
+	       kr_back_wake();
+}
+
+void kr_gc_conc_forked(void)
+{
+	conc.nr_workers = conc.stopping = 0;
+	kr_gc.lock = 0;
+	kr_gc.by_pages = false;
+	kr_work_forked();
+	kr_remark_forked();
+	kr_back_forked();
 }

@@ -37,6 +37,7 @@
 #include "gc/compat.h"
 #include "gc/line.h"
 #include "gc/profile.h"
+#include "gc/remark.h"
 #include "gc/special.h"
 #include "gc/state.h"
 #include "mem/cache.h"
@@ -93,6 +94,7 @@ void kr_gc_init(const struct kr_gc_settings *set, uint32_t nr_procs)
 	kr_gc.no_data = set->no_data;
 	kr_gc.trace = set->trace;
 	kr_gc.concurrent = set->concurrent;
+	kr_remark_init(set->pages);
 	kr_gc.check_wanted = set->check;
 	kr_gc.start_ns = kr_gc.end_ns = kr_clock_now_ns();
 	kr_gc.period_ns = PERIOD_NS;
@@ -122,7 +124,9 @@ void kr_gc_forked(void)
 	kr_help_forked();
 	/* Nobody will end the cycle that there may have been. */
 	kr_gc_barrier_set(false);
-	WRITE_ONCE(kr_heap.marking, false);
+	if (READ_ONCE(kr_heap.marking))
+		kr_heap_mark_forget();
+	kr_gc_conc_forked();
 }
 
 bool kr_gc_is_possible(void)
@@ -175,6 +179,11 @@ static void mark_segment(void *arg, const void *lo, const void *hi)
 	}
 }
 
+static void remark_segment(void *arg, const void *lo, const void *hi)
+{
+	kr_remark_segment(arg, lo, hi, mark_segment);
+}
+
 void kr_gc_mark_roots(struct kr_marker *mk)
 {
 	struct kr_root *root = NULL;
@@ -183,7 +192,8 @@ void kr_gc_mark_roots(struct kr_marker *mk)
 	while ((root = kr_roots_next(root)))
 		mark_data(mk, root->lo, root->hi);
 	if (!kr_gc.no_data)
-		kr_segments_for_each(mark_segment, mk);
+		kr_segments_for_each(kr_gc.by_pages ? remark_segment :
+						      mark_segment, mk);
 	kr_scan_sched(mark_data, mk);
 	kr_special_mark(mk);
 	if (kr_gc_hooks)
@@ -242,7 +252,8 @@ static void trace(bool concurrent)
 	kr_line_number(&line, kr_gc.st.root_bytes >> 10, 0);
 	kr_line_text(&line, " KiB, ");
 	kr_line_number(&line, kr_gc.pacer.nr_procs, 0);
-	kr_line_text(&line, concurrent ? " P, concurrent" : " P");
+	kr_line_text(&line, !concurrent ? " P" : kr_gc.by_pages ?
+			    " P, concurrent by pages" : " P, concurrent");
 	kr_line_text(&line, kr_gc.forced ? ", forced\n" : "\n");
 	kr_line_write(&line);
 }
@@ -350,11 +361,13 @@ bool kr_gc_stop(struct kr_gc_stop *stop)
 		kr_start_world(stop->mp);
 		return false;
 	}
+	kr_back_lock();
 	if (kr_gc_hooks)
 		kr_gc_hooks->lock();
 	if (!kr_outside_lock()) {
 		if (kr_gc_hooks)
 			kr_gc_hooks->unlock();
+		kr_back_unlock();
 		kr_start_world(stop->mp);
 		return false;
 	}
@@ -393,6 +406,7 @@ void kr_gc_go_on(struct kr_gc_stop *stop)
 	kr_unlock(&kr_gc.lock);
 	has_ended = kr_gc.has_ended;
 	kr_gc.has_ended = false;
+	kr_back_unlock();
 	kr_start_world(stop->mp);
 	if (kr_gc_hooks && has_ended)
 		kr_gc_hooks->done();
@@ -406,8 +420,9 @@ void kr_gc_cycle_begin(const struct kr_gc_stop *stop, bool forced)
 {
 	kr_gc.marker = (struct kr_marker){ .block = NULL };
 	kr_gc.nr++;
+	kr_gc.by_pages = false;
 	kr_gc.forced = forced;
-	kr_gc.shaded_bytes = kr_gc.nr_shaded = 0;
+	kr_gc.plain = (struct kr_marker){ .block = NULL };
 	kr_gc.begin_ns = stop->stopped_ns;
 	kr_gc.before_bytes = (uint64_t)READ_ONCE(kr_heap.live_bytes);
 	kr_gc.goal_bytes = kr_gc.pacer.goal_bytes;
@@ -415,14 +430,45 @@ void kr_gc_cycle_begin(const struct kr_gc_stop *stop, bool forced)
 	kr_heap_mark_begin();
 }
 
-static void add_counts(struct kr_gc_p *own)
+void kr_gc_count_plain(const struct kr_marker *mk)
 {
-	struct kr_marker *mk = &kr_gc.marker, *from = &own->marker;
+	struct kr_marker *to = &kr_gc.plain;
+
+	__atomic_fetch_add(&to->marked_bytes, mk->marked_bytes, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&to->nr_marked, mk->nr_marked, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&to->scan_bytes, mk->scan_bytes, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&to->done_bytes, mk->done_bytes, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&to->cpu_ns, mk->cpu_ns, __ATOMIC_RELAXED);
+}
+
+static void add_counts(const struct kr_marker *from)
+{
+	struct kr_marker *mk = &kr_gc.marker;
 
 	mk->marked_bytes += from->marked_bytes;
 	mk->nr_marked += from->nr_marked;
 	mk->scan_bytes += from->scan_bytes;
 	mk->cpu_ns += from->cpu_ns;
+}
+
+static void add_counts_of(struct kr_gc_p *own)
+{
+	add_counts(&own->marker);
+}
+
+/*
+ * What was allocated meanwhile is marked, and nobody knows what of it is in use.
+ * Where nothing but a fault slows the program down there is a lot of it: about as
+ * many die as of what was there before.
+ */
+static uint64_t in_use_of(uint64_t alloc_bytes)
+{
+	uint64_t marked = kr_gc.marker.marked_bytes;
+
+	if (!kr_gc.by_pages || marked >= kr_gc.before_bytes)
+		return alloc_bytes;
+	return (uint64_t)((double)alloc_bytes * (double)marked /
+			  (double)kr_gc.before_bytes);
 }
 
 static void account(bool concurrent, uint64_t alloc_bytes)
@@ -431,7 +477,7 @@ static void account(bool concurrent, uint64_t alloc_bytes)
 	uint64_t now = kr_clock_now_ns();
 	uint64_t nr = kr_gc.pacer.nr_procs;
 	struct kr_pacer_cycle c = {
-		.heap_marked_bytes = mk->marked_bytes + alloc_bytes,
+		.heap_marked_bytes = mk->marked_bytes + in_use_of(alloc_bytes),
 		.heap_scan_bytes = mk->scan_bytes,
 		.stack_bytes = mk->stack_bytes,
 		.global_bytes = mk->root_bytes,
@@ -449,6 +495,10 @@ static void account(bool concurrent, uint64_t alloc_bytes)
 	kr_gc.end_ns = now;
 	kr_gc.st.nr_cycles++;
 	kr_gc.st.nr_concurrent += concurrent;
+	if (concurrent && kr_gc.by_pages) {
+		kr_gc.st.nr_by_pages++;
+		kr_gc.st.rescan_bytes = kr_remark_bytes();
+	}
 	kr_gc.st.nr_forced += kr_gc.forced;
 	kr_gc.st.heap_marked_bytes = mk->marked_bytes;
 	kr_gc.st.nr_marked = mk->nr_marked;
@@ -463,9 +513,8 @@ void kr_gc_cycle_end(bool concurrent)
 	uint64_t alloc_bytes = 0;
 
 	if (concurrent) {
-		kr_gc_for_each_p(add_counts);
-		kr_gc.marker.marked_bytes += kr_gc.shaded_bytes;
-		kr_gc.marker.nr_marked += kr_gc.nr_shaded;
+		kr_gc_for_each_p(add_counts_of);
+		add_counts(&kr_gc.plain);
 		/* What was allocated meanwhile is marked, and nobody counted. */
 		kr_caches_for_each(kr_cache_flush);
 		alloc_bytes = (uint64_t)READ_ONCE(kr_heap.live_bytes) -
@@ -473,6 +522,8 @@ void kr_gc_cycle_end(bool concurrent)
 		kr_gc_barrier_set(false);
 		if (kr_gc.check)
 			kr_check_end();
+		if (kr_gc.by_pages)
+			kr_remark_disarm();
 	}
 	if (kr_gc_hooks) {
 		kr_gc.marker.alone = true;
@@ -494,15 +545,16 @@ static KR_NOINLINE void collect_stopped(struct m *mp, bool forced)
 		.mp = mp,
 		.self = mp ? NULL : kr_gc_thread_self(),
 	};
-	bool ended;
+	bool ended, by_pages = false;
 
 	if (!kr_gc_stop(&stop))
 		return;
-	kr_regs_save(mp ? &mp->regs : &stop.self->regs);
+	kr_gc_save_regs(&stop);
 	ended = kr_heap.marking;
 	if (ended) {
 		size_t bytes;
 
+		by_pages = kr_gc.by_pages;
 		kr_gc_finish_stopped();
 		while (forced && kr_heap_sweep_one(&bytes))
 			;
@@ -514,6 +566,8 @@ static KR_NOINLINE void collect_stopped(struct m *mp, bool forced)
 		kr_gc_cycle_end(false);
 	}
 	kr_gc_go_on(&stop);
+	if (by_pages)
+		kr_remark_release(mp);
 }
 
 void kr_gc_end_now(void)
@@ -530,13 +584,20 @@ struct m *kr_gc_collect(struct m *mp, bool forced)
 		if (mp)
 			mp = kr_gc_drive(mp);
 	}
+	if (!mp && !forced && kr_gc_begin_elsewhere())
+		return mp;
 	mp = kr_gc_sweep_all(mp);
 	/* A thread has no P to mark with: it begins a cycle, but may not wait. */
-	if (READ_ONCE(kr_gc.concurrent) && READ_ONCE(sched.running) &&
+	if (kr_gc_is_concurrent() && READ_ONCE(sched.running) &&
 	    (mp || !forced)) {
+		uint64_t nr = READ_ONCE(kr_gc.nr);
+
 		mp = kr_gc_begin(mp, forced);
 		if (forced)
 			mp = kr_gc_drive(mp);
+		/* It was by pages, and they cannot be watched any more. */
+		if (forced && READ_ONCE(kr_gc.nr) == nr)
+			collect_stopped(mp, true);
 	} else {
 		collect_stopped(mp, forced);
 	}
@@ -552,6 +613,8 @@ struct m *kr_gc_collect(struct m *mp, bool forced)
 
 int kr_gc_set(enum kaus_gc_setting what, int64_t value)
 {
+	bool by_pages = what == KAUS_GC_CONCURRENT && value >= KR_GC_PAGES &&
+			kr_remark_is_possible();
 	int err = 0;
 
 	kr_lock(&kr_gc.lock);
@@ -576,7 +639,12 @@ int kr_gc_set(enum kaus_gc_setting what, int64_t value)
 		WRITE_ONCE(kr_gc.trace, !!value);
 		break;
 	case KAUS_GC_CONCURRENT:
-		WRITE_ONCE(kr_gc.concurrent, !!value);
+		if (value < 0 || value >= KR_GC_NR_MODES)
+			err = -EINVAL;
+		else if (value >= KR_GC_PAGES && !by_pages)
+			err = -EOPNOTSUPP;
+		else
+			WRITE_ONCE(kr_gc.concurrent, (uint32_t)value);
 		break;
 	case KAUS_GC_CHECK:
 		if (value < 0 || value > 2)

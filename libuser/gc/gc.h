@@ -52,6 +52,12 @@ void kr_mark_drain(struct kr_marker *mk);
 /* Or until @budget bytes have been scanned. Return: about so many were. */
 uint64_t kr_mark_some(struct kr_marker *mk, uint64_t budget);
 
+/*
+ * What marked objects refer to from @lo to before @hi, addresses of the heap.
+ * Nothing is swept meanwhile. Return: bytes of these in which there may be any.
+ */
+size_t kr_mark_again(struct kr_marker *mk, const char *lo, const char *hi);
+
 /* What @obj refers to, with @but_self without pointers into itself. */
 void kr_mark_contents(struct kr_marker *mk, const void *obj, bool but_self);
 
@@ -117,13 +123,23 @@ void kr_gc_threads_scan(kr_scan_fn fn, void *arg);
 
 /* ---- cycle.c ---- */
 
+/* KAUS_GC_CONCURRENT: what marks while the program runs. */
+enum kr_gc_mode {
+	KR_GC_STOP,		/* nothing */
+	KR_GC_TOLD,		/* with the barrier */
+	KR_GC_PAGES,		/* remark.c, if it is possible */
+	KR_GC_PAGES_IF_LONG,	/* that, if a stop would be long */
+	KR_GC_NR_MODES,
+};
+
 /* Settings of the environment; before the first M starts. */
 struct kr_gc_settings {
 	int64_t percent;
 	uint64_t limit_bytes;
 	bool no_data;		/* data segments are no roots */
 	bool trace;
-	bool concurrent;
+	uint32_t concurrent;	/* enum kr_gc_mode */
+	const char *pages;	/* kr_remark_init() */
 	uint32_t check;
 	uint64_t heap_profile_rate;	/* bytes to a sample; 0: off */
 };

@@ -249,6 +249,80 @@ void kr_mark_contents(struct kr_marker *mk, const void *obj, bool but_self)
 	}
 }
 
+/* ---- what lies on some pages ---- */
+
+/* References of an element that begins at @at, from @lo to before @hi. */
+static void mark_elem_within(struct kr_marker *mk, const struct kaus_type *type,
+			     const char *at, const char *lo, const char *hi)
+{
+	for (size_t i = 0; i < type->nr_ptrs; i++) {
+		const char *from = at + type->ptrs[i].offset;
+		const char *to = from + type->ptrs[i].nr_words * 8UL;
+
+		if (from < lo)
+			from = lo;
+		if (to > hi)
+			to = hi;
+		if (from < to)
+			kr_mark_range(mk, from, to);
+	}
+}
+
+static void mark_obj_within(struct kr_marker *mk, struct kr_span *s,
+			    uint32_t index, const char *lo, const char *hi)
+{
+	const char *at = kr_obj_base(s, index), *end = at + kr_obj_bytes(s);
+	const struct kaus_type *type = NULL;
+
+	if (s->kind == KR_TYPED)
+		type = kr_obj_type(s, index);
+	if (lo < at)
+		lo = at;
+	if (hi > end)
+		hi = end;
+	if (lo >= hi)
+		return;
+	if (!type || !type->size) {
+		kr_mark_range(mk, lo, hi);
+		return;
+	}
+	at += (size_t)(lo - at) / type->size * type->size;
+	/* What does not hold a whole element is not looked at: scan_typed(). */
+	for (; at < hi && at + type->size <= end; at += type->size)
+		mark_elem_within(mk, type, at, lo, hi);
+}
+
+size_t kr_mark_again(struct kr_marker *mk, const char *lo, const char *hi)
+{
+	size_t bytes = 0;
+
+	while (lo < hi) {
+		/* Acquire, in it: a span that is new is complete. */
+		struct kr_span *s = kr_span_of(lo);
+		const char *end;
+		uint32_t i;
+
+		if (!s) {
+			lo = (const char *)(((uintptr_t)lo | (KR_HPAGE_BYTES - 1))
+					    + 1);
+			continue;
+		}
+		end = s->base + ((size_t)s->npages << KR_HPAGE_SHIFT);
+		if (end > hi)
+			end = hi;
+		i = s->nelems;
+		if (s->kind != KR_NOSCAN) {
+			i = kr_obj_index(s, lo);
+			bytes += (size_t)(end - lo);
+		}
+		for (; i < s->nelems && kr_obj_base(s, i) < end; i++)
+			if (kr_is_marked(s, i) && kr_obj_is_alloced(s, i))
+				mark_obj_within(mk, s, i, lo, end);
+		lo = end;
+	}
+	return bytes;
+}
+
 /* One that is typed, or a piece of a large one. Return: its bytes. */
 static KR_NOINLINE size_t scan_special(struct kr_marker *mk, uintptr_t item)
 {

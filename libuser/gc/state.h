@@ -17,7 +17,7 @@ struct kr_gc {
 	bool on;
 	bool forked;			/* from a process with more threads */
 	bool no_data, trace;
-	bool concurrent;		/* the program declares its stores */
+	uint32_t concurrent;		/* enum kr_gc_mode */
 	uint32_t check_wanted;
 	uint64_t start_ns, end_ns;	/* of the program, of the last cycle */
 	uint64_t period_ns;		/* a cycle at least so often; 0: none */
@@ -27,8 +27,9 @@ struct kr_gc {
 	struct kr_marker marker;	/* whoever has stopped it marks with this */
 	uint64_t nr;			/* cycles begun */
 	bool forced;
-	uint64_t shaded_bytes, nr_shaded;	/* by threads; at any time */
+	struct kr_marker plain;		/* counts of threads; at any time */
 	bool has_ended;			/* in this stop */
+	bool by_pages;			/* no barrier: remark.c */
 	uint32_t check;			/* as it was wanted at its beginning */
 	uint64_t begin_ns, before_bytes, goal_bytes;
 	uint64_t cycle_cpu_ns, alloc_bytes;	/* when it has ended */
@@ -51,6 +52,15 @@ struct kr_gc_stop {
 	uint64_t asked_ns, stopped_ns;
 };
 
+/* The registers of the one who stops, in the caller's frame; may have none. */
+#define kr_gc_save_regs(stop)						\
+	do {								\
+		if ((stop)->mp)						\
+			kr_regs_save(&(stop)->mp->regs);		\
+		else if ((stop)->self)					\
+			kr_regs_save(&(stop)->self->regs);		\
+	} while (0)
+
 /* Return: false if main has ended, there is no heap, or it cannot be. */
 bool kr_gc_stop(struct kr_gc_stop *stop);
 void kr_gc_go_on(struct kr_gc_stop *stop);
@@ -61,6 +71,8 @@ void kr_gc_go_on(struct kr_gc_stop *stop);
 void kr_gc_cycle_begin(const struct kr_gc_stop *stop, bool forced);
 /* What goroutines, threads, variables refer to, but for goroutines' stacks. */
 void kr_gc_mark_roots(struct kr_marker *mk);
+/* Threads that have no P have marked with @mk. Any time. */
+void kr_gc_count_plain(const struct kr_marker *mk);
 /* All is marked. */
 void kr_gc_cycle_end(bool concurrent);
 /* kr_heap.due_bytes, from the pacer. */
@@ -82,8 +94,36 @@ struct m *kr_gc_assist(struct m *mp);
 struct m *kr_gc_drive(struct m *mp);
 /* On a plain thread: stop the world for the rest of a concurrent cycle. */
 void kr_gc_end_now(void);
+/*
+ * On a plain thread, without a runtime: have one begun by a thread of its own.
+ * False: there is none, or it is late.
+ */
+bool kr_gc_begin_elsewhere(void);
+/* What a cycle would be, if it began now: concurrent? */
+bool kr_gc_is_concurrent(void);
+bool kr_gc_is_by_pages(void);
+/* In a child of fork(): nobody is at what there was. */
+void kr_gc_conc_forked(void);
 /* The world is stopped: what is left of a concurrent cycle, at once. */
 void kr_gc_finish_stopped(void);
+
+/* ---- background.c ---- */
+
+/* Begin a cycle, or go on with this one. False: there is no thread for it. */
+bool kr_back_wake(void);
+/* The thread is not marking, nor about anything else, between the two. */
+void kr_back_lock(void);
+void kr_back_unlock(void);
+void kr_back_forked(void);
+/* What it marks with; NULL: it is not there. */
+struct kr_gc_p *kr_back_own(void);
+
+/* A step of marking with @mk, which is empty then. 0: nothing is left. */
+uint64_t kr_gc_step(struct kr_marker *mk, uint64_t budget);
+/* A step has found nothing: the end, or what is to be done before. */
+void kr_gc_try_end(struct m *mp, uint64_t nr);
+/* Cycle @nr is over. */
+bool kr_gc_is_over(uint64_t nr);
 
 /* ---- helper.c ---- */
 

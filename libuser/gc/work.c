@@ -39,6 +39,13 @@ void kr_work_begin(void)
 	KR_ASSERT(!work.full && !READ_ONCE(work.nr_working));
 }
 
+void kr_work_forked(void)
+{
+	work.lock = 0;
+	work.full = work.empty = NULL;
+	work.nr_working = 0;
+}
+
 void kr_work_enter(void)
 {
 	kr_add(&work.nr_working, 1);

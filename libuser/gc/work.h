@@ -38,6 +38,8 @@ struct kr_marker {
 
 /* A cycle begins: there must be nothing left of the last one. */
 void kr_work_begin(void);
+/* In a child of fork(): what others were at is forgotten. */
+void kr_work_forked(void);
 
 /**
  * kr_work_get() - Get a block when the own one is empty.

@@ -192,7 +192,8 @@ struct kr_span *kr_span_new(struct kr_page_cache *pc, unsigned int class,
 	s->base = kr_heap.base + ((size_t)page << KR_HPAGE_SHIFT);
 	s->npages = npages;
 	s->class = (uint8_t)class;
-	s->kind = (uint8_t)kind;
+	/* Who looks which pages are worth watching may find an old one. */
+	WRITE_ONCE(s->kind, (uint8_t)kind);
 	s->needzero = !clean;
 	s->returned = 0;
 	WRITE_ONCE(s->nr_specials, 0);
@@ -334,6 +335,16 @@ void kr_heap_mark_end(uint64_t marked_bytes)
 	WRITE_ONCE(kr_heap.sweep_end, READ_ONCE(kr_heap.nr_spans));
 	smp_store_release(&kr_heap.sweep_next, 1);
 	kr_trim_unlock();
+}
+
+void kr_heap_mark_forget(void)
+{
+	uint32_t nr_spans = READ_ONCE(kr_heap.nr_spans);
+
+	for (uint32_t nr = 1; nr < nr_spans; nr++)
+		for (uint32_t w = 0; w < KR_SPAN_WORDS; w++)
+			WRITE_ONCE(kr_heap.spans[nr].mark_bits[w], 0);
+	WRITE_ONCE(kr_heap.marking, false);
 }
 
 /* Where a span belongs with @used objects after it was @where, @keep: to us. */

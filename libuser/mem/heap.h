@@ -299,6 +299,9 @@ void kr_heap_mark_begin(void);
  */
 void kr_heap_mark_end(uint64_t marked_bytes);
 
+/* In a child of fork(): nobody will end the cycle. Nothing else runs. */
+void kr_heap_mark_forget(void);
+
 /* ---- sweeping ---- */
 
 /**

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gc/gc.h"
 #include "gc/profile.h"
 #include "sched/follow.h"
 
@@ -73,7 +74,14 @@ static int env_gc(struct kr_settings *set)
 {
 	uint64_t percent = 100, limit_mb = 0, data = 1, trace = 0, check = 0;
 	uint64_t rate = KR_PROFILE_RATE;
+	static const char *const modes[] = {
+		[KR_GC_STOP] = "stop",
+		[KR_GC_TOLD] = "concurrent",
+		[KR_GC_PAGES] = "pages",
+		[KR_GC_PAGES_IF_LONG] = "auto",
+	};
 	const char *mode = getenv("KAUS_GC_MODE");
+	const char *pages = getenv("KAUS_GC_PAGES");
 	const char *s = getenv("KAUS_GC_PERCENT");
 	const char *limit = getenv("KAUS_GC_LIMIT_MB");
 	bool off = s && !strcmp(s, "off");
@@ -87,14 +95,21 @@ static int env_gc(struct kr_settings *set)
 	    env_number("KAUS_GC_CHECK", 0, 2, &check) ||
 	    env_number("KAUS_HEAP_PROFILE_RATE", 0, 1ULL << 61, &rate))
 		return -EINVAL;
-	if (mode && strcmp(mode, "stop") && strcmp(mode, "concurrent"))
+	set->gc_concurrent = 0;
+	while (mode && set->gc_concurrent < KR_GC_NR_MODES &&
+	       strcmp(mode, modes[set->gc_concurrent]))
+		set->gc_concurrent++;
+	if (set->gc_concurrent == KR_GC_NR_MODES)
 		return bad("KAUS_GC_MODE");
+	if (pages && strcmp(pages, "scan") && strcmp(pages, "soft") &&
+	    strcmp(pages, "off"))
+		return bad("KAUS_GC_PAGES");
 	set->gc_percent = off ? -1 : (int64_t)percent;
 	set->gc_limit_bytes = limit_mb ? limit_mb << 20 : UINT64_MAX;
 	set->gc_limit_follow = !no_limit && !limit_mb;
 	set->gc_no_data = !data;
 	set->gc_trace = trace;
-	set->gc_concurrent = mode && !strcmp(mode, "concurrent");
+	set->gc_pages = pages;
 	set->gc_check = (uint32_t)check;
 	set->heap_profile_rate = rate;
 	return 0;

@@ -18,7 +18,9 @@ struct kr_settings {
 	int64_t gc_percent;	/* -1: off */
 	uint64_t gc_limit_bytes;	/* UINT64_MAX: none */
 	bool gc_limit_follow;		/* ... but that of the control group */
-	bool gc_no_data, gc_trace, gc_concurrent;
+	bool gc_no_data, gc_trace;
+	uint32_t gc_concurrent;
+	const char *gc_pages;
 	uint32_t gc_check;
 	uint64_t heap_profile_rate;
 	uint64_t sched_random;	/* 0: not by lot */

@@ -92,6 +92,16 @@ void kr_stw_release(void)
 	kr_unlock(&stw.lock);
 }
 
+void kr_stw_forked(void)
+{
+	if (READ_ONCE(sched.nr_ms))
+		return;
+	stw.lock = 0;
+	sched.lock = 0;
+	sched.probe_lock = 0;
+	WRITE_ONCE(sched.stw, false);
+}
+
 static bool is_stopped(const struct p *pp)
 {
 	/* Acquire: and what its holder has left in it is seen. */

@@ -48,6 +48,9 @@ void kr_start_world(struct m *mp);
 void kr_stw_hold(void);
 void kr_stw_release(void);
 
+/* In a child of fork(), without Ms: another thread was about to, perhaps. */
+void kr_stw_forked(void);
+
 /* For those who are to stop. */
 
 /*

@@ -46,7 +46,11 @@ int kaus_gc(void);
  * @KAUS_GC_TRACE: 1: a line on stderr for each cycle. KAUS_GC_TRACE.
  * @KAUS_GC_CONCURRENT: 1: the program declares its stores, see kaus_gc_store(),
  *	and goes on while it is marked what is live; 0, as it is at first: any C
- *	program, which is stopped meanwhile. KAUS_GC_MODE.
+ *	program, which is stopped meanwhile. 2: any C program, which goes on; the
+ *	kernel tells which pages it writes to, and what is on them is looked at
+ *	again. 3: the same, if the last cycle had more than 8 MiB to look at,
+ *	which is a stop of some ten milliseconds, else 0. For the last two the kernel must be able to: Linux 6.7,
+ *	or one with CONFIG_MEM_SOFT_DIRTY. KAUS_GC_MODE.
  * @KAUS_GC_CHECK: 1: where the program goes on, look for stores that were not
  *	declared, and report them on stderr; 2: abort it then; 0: do not look.
  *	Slow, and needs twice the memory. KAUS_GC_CHECK.
@@ -74,7 +78,8 @@ enum kaus_gc_setting {
  * @value: Its value.
  *
  * Context: any.
- * Return: 0, or -EINVAL.
+ * Return: 0, -EINVAL, or -EOPNOTSUPP if this kernel, or a filter, has not what
+ * the value needs.
  */
 int kaus_gc_set(enum kaus_gc_setting what, int64_t value);
 
@@ -164,6 +169,8 @@ int kaus_gc_thread_unregister(void);
  * @returned_bytes: Unused memory of the heap that went back to the kernel so far.
  * @scavenge_cpu_ns: CPU time of the thread that returns it by itself; stale by
  *	as much as a second.
+ * @nr_by_pages: Of @nr_concurrent, without declared stores.
+ * @rescan_bytes: Pages that the last stop of the last such cycle looked at again.
  */
 struct kaus_gc_stats {
 	size_t size;
@@ -189,6 +196,8 @@ struct kaus_gc_stats {
 	uint64_t nr_span_list_retries;
 	uint64_t returned_bytes;
 	uint64_t scavenge_cpu_ns;
+	uint64_t nr_by_pages;
+	uint64_t rescan_bytes;
 };
 
 /**
