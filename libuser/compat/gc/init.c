@@ -11,6 +11,7 @@
 
 #define DEFAULT_DIVISOR	3
 #define PERCENT_OF_ONE	600	/* divided by the divisor */
+#define BY_PAGES_IF_LONG 3	/* KAUS_GC_CONCURRENT */
 
 struct kg kg = { .slow = KG_NOT_INIT };
 
@@ -141,6 +142,9 @@ static void init_once(void)
 	set.has_percent = getenv("KAUS_GC_PERCENT");
 	set.percent = kaus_gc_get(KAUS_GC_PERCENT);
 	set.limit = kaus_gc_get(KAUS_GC_LIMIT);
+	/* Its programs declare no store. Where the kernel cannot: as before. */
+	if (!getenv("KAUS_GC_MODE"))
+		kaus_gc_set(KAUS_GC_CONCURRENT, BY_PAGES_IF_LONG);
 	n = env_number("GC_FREE_SPACE_DIVISOR");
 	if (n)
 		set.divisor = n;
