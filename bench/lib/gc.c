@@ -22,6 +22,7 @@ struct node {
 KAUS_TYPE(node_type, struct node, left, right);
 
 static struct node *tree;
+static int by_pages;
 static uint64_t state = 88172645463325252ULL;
 
 static uint64_t next_random(void)
@@ -51,7 +52,12 @@ static void replace_part(void)
 
 	for (int i = 0; i < DEPTH - PART_DEPTH - 1; i++, way >>= 1)
 		n = way & 1 ? n->left : n->right;
-	if (way & 1)
+	/* By pages it is not declared. */
+	if (way & 1 && by_pages)
+		n->left = make_tree(PART_DEPTH);
+	else if (by_pages)
+		n->right = make_tree(PART_DEPTH);
+	else if (way & 1)
 		KAUS_STORE(&n->left, make_tree(PART_DEPTH));
 	else
 		KAUS_STORE(&n->right, make_tree(PART_DEPTH));
@@ -73,6 +79,7 @@ static void pauses(const char *metric, int concurrent)
 
 	bench_check(ns ? 0 : -1, "calloc");
 	bench_check(kaus_gc_set(KAUS_GC_CONCURRENT, concurrent), "concurrent");
+	by_pages = concurrent == 2;
 	tree = make_tree(DEPTH);
 	seen = stats().nr_pauses;
 	if (max > MAX_PAUSES)
@@ -99,6 +106,13 @@ void bench_gc_stop(void)
 void bench_gc_concurrent(void)
 {
 	pauses("gc_concurrent", 1);
+}
+
+void bench_gc_pages(void)
+{
+	if (kaus_gc_set(KAUS_GC_CONCURRENT, 2))
+		return;		/* not on this kernel */
+	pauses("gc_pages", 2);
 }
 
 /* So many stores, of which each overwrites another node. */

@@ -3,7 +3,9 @@
 #
 # GCBench with the Boehm-Demers-Weiser collector and with libkausgc: one source,
 # one binary, two libraries, in turn. A ratio below 1 is in favour of KAUS. Each
-# number is the least of all runs: the rest is other programs.
+# number is the least of all runs: the rest is other programs. Then how long a
+# program is held up (stalls.c), with few and with many writes all over its heap:
+# the best of each column, with the world stopped, by pages, and with libgc.
 #
 # usage: run.sh [-n RUNS]	(7)
 #
@@ -50,3 +52,33 @@ paste -d ' ' "$tmp/kaus.min" "$tmp/libgc.min" | awk 'BEGIN {
 	printf "%-8s %12s %12s %8s\n", "gcbench", "kaus", "libgc", "ratio"
 }
 { printf "%-8s %12s %12s %8.2f\n", $1, $2, $4, $4 ? $2 / $4 : 0 }'
+
+${CC:-cc} -std=gnu11 -O2 -Wall -Wextra -Werror -o "$build/bench/stalls" \
+	"$top/bench/libgc/stalls.c" -lgc -lpthread
+for swaps in 0 32; do
+	rm -f "$tmp"/s.*
+	i=0
+	while [ $i -lt "$runs" ]; do
+		for mode in stop pages; do
+			KAUS_GC_MODE=$mode LD_LIBRARY_PATH=$build/libgc \
+				"$build/bench/stalls" 2 18 1 $swaps >>"$tmp/s.$mode"
+		done
+		"$build/bench/stalls" 2 18 1 $swaps >>"$tmp/s.libgc"
+		i=$((i + 1))
+	done
+	echo "# stalls, $swaps places of the heap written for each 63 objects"
+	for f in stop pages libgc; do
+		awk -v lib=$f '{
+			for (i = 2; i <= NF; i += 2)
+				if (NR == 1 || (i == 2 ? $i > best[i] : $i < best[i]))
+					best[i] = $i
+			n = NF
+			for (i = 1; i < NF; i += 2) name[i] = $i
+		}
+		END {
+			printf "%-6s", lib
+			for (i = 1; i < n; i += 2) printf " %s %s", name[i], best[i + 1]
+			print ""
+		}' "$tmp/s.$f"
+	done
+done
