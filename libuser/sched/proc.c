@@ -48,6 +48,7 @@
 #define QUIET_NS	4000	/* and among Ps that do not change */
 #define SEAT_NS		3000	/* until a runnext may be taken away */
 #define LOOK_PAUSES	20
+#define SHORT_QUEUE	8	/* to take more than one at GLOBQ_TICK */
 #define LONG_QUEUE	32	/* for a timer's goroutine to wait at its end */
 #define TIMERS_WEIGHT	9	/* of late timers against the global queue */
 #define TURN_MAX_NS	10000000
@@ -366,7 +367,11 @@ struct g *kr_find_quick(struct m *mp)
 		return kr_chance_pick(mp);
 	if ((pp->sched_tick + 1) % GLOBQ_TICK == 0) {
 		kr_follow_tick(pp);
-		gp = is_globq_turn(pp) ? globq_get(pp, false) : NULL;
+		/* Many, if only who polls by kaus_yield() keeps the queue from
+		 * being empty: all others may wait elsewhere.
+		 */
+		gp = is_globq_turn(pp) ?
+			     globq_get(pp, queue_len(pp) < SHORT_QUEUE) : NULL;
 		if (gp) {
 			kr_new_slice(pp);
 			return gp;
