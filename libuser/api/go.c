@@ -5,6 +5,7 @@
 #include <kaus/preemptible.h>
 #include <kaus/types.h>
 
+#include "gc/shade.h"
 #include "sched/preemptible.h"
 #include "sched/resize.h"
 #include "sched/sched.h"
@@ -83,6 +84,17 @@ KR_API int kaus_spawn(void *(*fn)(void *arg), void *arg, struct kaus_g **ret_g)
 	return err;
 }
 
+/* The collector may not have looked at it yet. */
+static inline void tell_result(struct m *mp, struct g *gp, void *value)
+{
+	if (likely(!READ_ONCE(kaus_gc_barrier_on)))
+		return;
+	if (mp)
+		kr_gc_shade(value);
+	else
+		kaus_gc_barrier(&gp->ret_value, value);
+}
+
 static inline int join_until(struct kaus_g *g, void **ret_value,
 			     uint64_t deadline_ns)
 {
@@ -109,7 +121,8 @@ static inline int join_until(struct kaus_g *g, void **ret_value,
 		goto out;
 	value = gp->ret_value;
 	/* From here on it keeps nothing: kr_scan_g(). */
-	gp->ret_value = NULL;
+	tell_result(mp, gp, value);
+	WRITE_ONCE(gp->ret_value, NULL);
 	kr_g_free(mp, gp);
 	if (ret_value)
 		kaus_gc_store(ret_value, value);

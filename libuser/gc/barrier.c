@@ -5,10 +5,10 @@
  * DOC: While a cycle marks beside the program, each store that overwrites a
  * reference in an object tells what was there (T. Yuasa, "Real-time garbage
  * collection on general-purpose machines", J. Syst. Softw. 11, 1990). With all
- * roots looked at in the stop that begins the cycle, what was reachable then is
- * marked in the end, whatever the program does; what is made later is marked
- * from birth. So a store need not tell what it writes, and roots need no barrier
- * at all: doc/design/gc.md has the argument.
+ * roots looked at as they were in the stop that begins the cycle, what was
+ * reachable then is marked in the end, whatever the program does; what is made
+ * later is marked from birth. So a store need not tell what it writes, and roots
+ * need no barrier, but for stacks of others: doc/design/gc.md has the argument.
  *
  * A goroutine can be stopped between any two instructions, also for a stop that
  * begins or ends a cycle. So the order in kaus_gc_store() matters:
@@ -34,8 +34,8 @@
  *
  * Rejected: asking for the flag first, as Go does. It must then not be preempted
  * up to the store, which for code in line in programs would need a table of all
- * such places. And a barrier for what is written (Dijkstra's, or Go's hybrid):
- * it is for stacks that are looked at one by one while the program runs.
+ * such places. And a barrier for what is written (Dijkstra's, or Go's hybrid): it
+ * is for goroutines that run although they were not looked at.
  */
 #include <string.h>
 
@@ -285,10 +285,15 @@ void kr_gc_copy(void *to, const void *from, size_t bytes)
 	struct kr_gc_p *own = NULL;
 	bool has_p = mp && mp->p && mp->slot->defer;
 
-	if (in_heap(to)) {
-		if (has_p)
+	/*
+	 * Or to the stack of a goroutine that was not looked at. No cycle begins
+	 * between this and the copy: it has a P, or the lock.
+	 */
+	if (has_p) {
+		if (in_heap(to) || READ_ONCE(sched.scan_nr))
 			own = kr_gc_of(mp);
-		else if (kr_outside_lock())
+	} else if (in_heap(to) || READ_ONCE(kr_gc.concurrent) == KR_GC_TOLD) {
+		if (kr_outside_lock())
 			own = get(&outside);
 	}
 	if (own && READ_ONCE(kr_heap.marking))

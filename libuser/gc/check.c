@@ -354,14 +354,13 @@ void kr_check_end(void)
 		look_at_all(look_if_told, true);
 	look_at_all(look_if_marked, false);
 	kr_mark_drain(mk);
-	kr_scan_prepare();
-	kr_mark_roots_begin();
+	kr_scan_begin();
 	/* All of them were looked at in this stop, and nothing has changed. */
 	if (kr_gc.by_pages)
 		mk->found = report_root;
 	kr_gc.by_pages = false;
 	kr_gc_mark_roots(mk);
-	while (kr_mark_more_roots(mk))
+	while (kr_mark_gs(mk))
 		;
 	kr_gc.by_pages = mk->found;
 	mk->found = NULL;

@@ -6,8 +6,10 @@
  * the program, which tell what they overwrite (barrier.c).
  *
  *	begin	In one stop the barrier goes on, what is allocated from now on
- *		is marked, and all roots are looked at: so that is a picture of
- *		what is reachable, of which nothing is lost.
+ *		is marked, and all roots are looked at, but for goroutines that
+ *		are parked or in a queue: these are looked at before they run,
+ *		or while others do (sched/scan.c). So that is a picture of what
+ *		is reachable, of which nothing is lost.
  *	mark	Workers, one for each P, mark in steps of a few dozen
  *		microseconds with preemption off. One that has others wait for
  *		its P takes a third of the time that they take, a quarter of
@@ -139,12 +141,11 @@ static bool nothing_left_by_pages(struct kr_marker *mk)
 
 	mk->alone = true;
 	kr_remark_again();
-	kr_scan_prepare();
-	kr_mark_roots_begin();
+	kr_scan_begin();
 	kr_gc_mark_roots(mk);
 	kr_gc_flush_all(mk);
 	if (!has_many_gs() || !kr_help_mark(mk, true))
-		while (kr_mark_more_roots(mk))
+		while (kr_mark_gs(mk))
 			;
 	kr_remark_last_round();
 	while ((last || kr_remark_bytes() < PAGES_BUDGET) &&
@@ -433,6 +434,16 @@ static void forget_counts(struct kr_gc_p *own)
 	own->marker = (struct kr_marker){ .block = NULL };
 }
 
+/* The marker of a P is empty between two steps, and so is it in a switch. */
+void kr_gc_scan_first(struct m *mp, struct g *gp)
+{
+	struct kr_marker *mk = &kr_gc_of(mp)->marker;
+
+	kr_work_enter();
+	kr_mark_first(mk, gp);
+	kr_work_leave(mk);
+}
+
 /* @by_pages: kr_remark_arm() was called, and nobody else can have. */
 static KR_NOINLINE bool begin(struct m *mp, bool forced, bool claimed,
 			      bool by_pages)
@@ -467,12 +478,9 @@ static KR_NOINLINE bool begin(struct m *mp, bool forced, bool claimed,
 		kr_gc_forget_all();
 		kr_gc_barrier_set(!by_pages);
 		mk->alone = true;
-		kr_scan_prepare();
-		kr_mark_roots_begin();
+		kr_scan_begin();
+		kr_mark_defer(mk);
 		kr_gc_mark_roots(mk);
-		if (!has_many_gs() || !kr_help_mark(mk, true))
-			while (kr_mark_more_roots(mk))
-				;
 		mk->alone = false;
 		kr_work_flush(mk);
 		WRITE_ONCE(kr_heap.due_bytes,

@@ -100,6 +100,7 @@ void kr_gc_init(const struct kr_gc_settings *set, uint32_t nr_procs)
 	kr_gc.period_ns = PERIOD_NS;
 	sched.gc = collect_if_due;
 	sched.gc_look = kr_gc_period_look;
+	sched.scan_first = kr_gc_scan_first;
 	kr_gc_barrier_init();
 	kr_help_init();
 	kr_special_init();
@@ -123,6 +124,7 @@ void kr_gc_forked(void)
 		WRITE_ONCE(kr_gc.forked, true);
 	kr_help_forked();
 	/* Nobody will end the cycle that there may have been. */
+	kr_scan_forked();
 	kr_gc_barrier_set(false);
 	if (READ_ONCE(kr_heap.marking))
 		kr_heap_mark_forget();
@@ -203,8 +205,7 @@ void kr_gc_mark_roots(struct kr_marker *mk)
 static void mark_all(struct kr_marker *mk)
 {
 	mk->alone = true;
-	kr_scan_prepare();
-	kr_mark_roots_begin();
+	kr_scan_begin();
 	kr_gc_mark_roots(mk);
 	if (!kr_help_mark(mk, false))
 		kr_mark_drain(mk);
@@ -448,6 +449,7 @@ static void add_counts(const struct kr_marker *from)
 	mk->marked_bytes += from->marked_bytes;
 	mk->nr_marked += from->nr_marked;
 	mk->scan_bytes += from->scan_bytes;
+	mk->stack_bytes += from->stack_bytes;
 	mk->cpu_ns += from->cpu_ns;
 }
 
@@ -520,6 +522,7 @@ void kr_gc_cycle_end(bool concurrent)
 		alloc_bytes = (uint64_t)READ_ONCE(kr_heap.live_bytes) -
 			      kr_gc.before_bytes;
 		kr_gc_barrier_set(false);
+		KR_ASSERT(!sched.scan_nr);
 		if (kr_gc.check)
 			kr_check_end();
 		if (kr_gc.by_pages)

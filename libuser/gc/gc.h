@@ -39,8 +39,12 @@ struct kr_gc_thread {
 void kr_mark_range(struct kr_marker *mk, const void *lo, const void *hi);
 /* The same, and most of them are null. */
 void kr_mark_sparse(struct kr_marker *mk, const void *lo, const void *hi);
-/* The world is stopped: these are looked at by kr_mark_more_roots(). */
-void kr_mark_roots_begin(void);
+/* As kr_scan_some(). Return: how much work that was, as of objects. */
+uint64_t kr_mark_gs(struct kr_marker *mk);
+/* As kr_scan_defer(). */
+void kr_mark_defer(struct kr_marker *mk);
+/* A goroutine is about to run: sched.scan_first(). */
+void kr_mark_first(struct kr_marker *mk, struct g *gp);
 /* What @word points to, if it does. */
 void kr_mark_word(struct kr_marker *mk, uintptr_t word);
 /* What threads refer to, and with @all not only they but goroutines, too, that

@@ -373,6 +373,55 @@ static uintptr_t next_item(struct kr_marker *mk)
 	return 0;
 }
 
+/* ---- roots ---- */
+
+static void mark_of_g(void *arg, const void *lo, const void *hi)
+{
+	struct kr_marker *mk = arg;
+
+	mk->stack_bytes += (uintptr_t)hi - (uintptr_t)lo;
+	kr_mark_range(mk, lo, hi);
+}
+
+void kr_mark_stacks(struct kr_marker *mk, bool all)
+{
+	kr_gc_threads_scan(mark_of_g, mk);
+	if (all)
+		kr_scan_stopped(mark_of_g, mk);
+}
+
+void kr_mark_defer(struct kr_marker *mk)
+{
+	kr_scan_defer(mark_of_g, mk);
+}
+
+void kr_mark_first(struct kr_marker *mk, struct g *gp)
+{
+	kr_scan_once(gp, mark_of_g, mk);
+}
+
+uint64_t kr_mark_gs(struct kr_marker *mk)
+{
+	uint64_t before = mk->stack_bytes;
+	uint32_t nr = kr_scan_some(mark_of_g, mk);
+
+	return nr * ITEM_COST + mk->stack_bytes - before;
+}
+
+/* ---- all that they lead to ---- */
+
+/* Something to do, or @done is raised; false: there is nothing. */
+static bool more(struct kr_marker *mk, uint64_t *done)
+{
+	uint64_t cost;
+
+	if (kr_work_take(mk))
+		return true;
+	cost = kr_mark_gs(mk);
+	*done += cost;
+	return cost;
+}
+
 uint64_t kr_mark_some(struct kr_marker *mk, uint64_t budget)
 {
 	uint64_t done = 0, bytes = 0;
@@ -400,7 +449,7 @@ uint64_t kr_mark_some(struct kr_marker *mk, uint64_t budget)
 					budget = 0;
 			}
 		}
-	} while (done < budget && kr_work_get(mk));
+	} while (done < budget && more(mk, &done));
 	ADD_ONCE(mk->done_bytes, bytes);
 	return done;
 }
@@ -409,52 +458,4 @@ void kr_mark_drain(struct kr_marker *mk)
 {
 	while (kr_mark_some(mk, INT64_MAX))
 		;
-}
-
-/* ---- roots ---- */
-
-static struct {
-	uint32_t lock;
-	struct g_slab *next;		/* goroutines not looked at yet */
-} roots;
-
-void kr_mark_roots_begin(void)
-{
-	WRITE_ONCE(roots.next, kr_registry_next(NULL));
-}
-
-bool kr_mark_has_roots(void)
-{
-	return READ_ONCE(roots.next);
-}
-
-static void mark_of_g(void *arg, const void *lo, const void *hi)
-{
-	struct kr_marker *mk = arg;
-
-	mk->stack_bytes += (uintptr_t)hi - (uintptr_t)lo;
-	kr_mark_range(mk, lo, hi);
-}
-
-void kr_mark_stacks(struct kr_marker *mk, bool all)
-{
-	kr_gc_threads_scan(mark_of_g, mk);
-	if (all)
-		kr_scan_stopped(mark_of_g, mk);
-}
-
-bool kr_mark_more_roots(struct kr_marker *mk)
-{
-	struct g_slab *slab;
-
-	if (!READ_ONCE(roots.next))
-		return false;
-	kr_lock(&roots.lock);
-	slab = roots.next;
-	if (slab)
-		WRITE_ONCE(roots.next, kr_registry_next(slab));
-	kr_unlock(&roots.lock);
-	if (slab)
-		kr_scan_slab(slab, mark_of_g, mk);
-	return slab;
 }

@@ -90,6 +90,8 @@ void kr_gc_set_due(void);
 struct m *kr_gc_begin(struct m *mp, bool forced);
 /* What an allocation owes. Context, return: as above. */
 struct m *kr_gc_assist(struct m *mp);
+/* For sched.scan_first. */
+void kr_gc_scan_first(struct m *mp, struct g *gp);
 /* Mark until the present cycle has ended. Context, return: as above. */
 struct m *kr_gc_drive(struct m *mp);
 /* On a plain thread: stop the world for the rest of a concurrent cycle. */

@@ -24,6 +24,7 @@
 #include "base/barrier.h"
 #include "base/bug.h"
 #include "os/os.h"
+#include "sched/scan.h"
 
 #define CHUNK_BLOCKS	64
 #define SHARE_MIN	16
@@ -64,7 +65,7 @@ bool kr_work_is_quiet(void)
 
 bool kr_work_is_empty(void)
 {
-	return !READ_ONCE(work.full) && !kr_mark_has_roots();
+	return !READ_ONCE(work.full) && !kr_scan_is_left();
 }
 
 /* Who takes something is working then already, and so was who took a root. */
@@ -72,7 +73,7 @@ bool kr_work_is_over(void)
 {
 	bool over;
 
-	if (kr_mark_has_roots())
+	if (kr_scan_is_left())
 		return false;
 	kr_lock(&work.lock);
 	over = !work.full && !smp_load_acquire(&work.nr_working);
@@ -158,7 +159,7 @@ void kr_work_flush(struct kr_marker *mk)
 	mk->block = NULL;
 }
 
-static bool take(struct kr_marker *mk)
+bool kr_work_take(struct kr_marker *mk)
 {
 	if (!READ_ONCE(work.full))
 		return false;
@@ -171,15 +172,4 @@ static bool take(struct kr_marker *mk)
 	}
 	kr_unlock(&work.lock);
 	return mk->block && mk->block->nr;
-}
-
-bool kr_work_get(struct kr_marker *mk)
-{
-	do {
-		if (take(mk))
-			return true;
-		if (!kr_mark_more_roots(mk))
-			return false;
-	} while (!mk->block || !mk->block->nr);
-	return true;
 }

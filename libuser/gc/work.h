@@ -42,24 +42,20 @@ void kr_work_begin(void);
 void kr_work_forked(void);
 
 /**
- * kr_work_get() - Get a block when the own one is empty.
+ * kr_work_take() - Get a block when the own one is empty.
  * @mk: The marker; has a block with items afterwards.
  *
- * Return: false if there is none, and no root that was not looked at. Others may
- * still be at work.
+ * Return: false if there is none. Others may still be at work.
  */
-bool kr_work_get(struct kr_marker *mk);
+bool kr_work_take(struct kr_marker *mk);
 /* Room for one item at least. */
 void kr_work_room(struct kr_marker *mk);
 /* Give half of what there is to others, if they find nothing. */
 void kr_work_share(struct kr_marker *mk);
 /* Give all that there is to others: the marker is empty. */
 void kr_work_flush(struct kr_marker *mk);
-/* Nothing waits to be taken. */
+/* Nothing waits to be taken, neither there nor among the roots. */
 bool kr_work_is_empty(void);
-/* Batches of other work, roots: see mark.c. Called by kr_work_get(). */
-bool kr_mark_more_roots(struct kr_marker *mk);
-bool kr_mark_has_roots(void);
 
 /* Between the two a marker may have something that others do not see. */
 void kr_work_enter(void);

@@ -88,6 +88,7 @@ struct g {
 	uint32_t join_lock;		/* join is, or may become, a kr_wait */
 	char name[KR_NAME_BYTES];	/* kaus_set_name() */
 	struct m *scan_m;		/* if it is that one's curg: scan.c */
+	uint32_t scanned;		/* in which cycle of the collector: scan.c */
 } KR_PAIR_ALIGNED;
 
 /* The name as it is at the moment: the goroutine may be changing it. */

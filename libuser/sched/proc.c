@@ -41,6 +41,7 @@
 #include "sched/follow.h"
 #include "sched/netpoll.h"
 #include "sched/runq.h"
+#include "sched/scan.h"
 #include "sched/stw.h"
 
 #define GLOBQ_TICK	61	/* prime: no resonance with programs' patterns */
@@ -60,6 +61,9 @@ __thread struct m *kr_tls_m __attribute__((tls_model("initial-exec")));
 
 static inline void set_running(struct m *mp, struct g *gp)
 {
+	/* Before it changes what it had when the cycle began. */
+	if (unlikely(smp_load_acquire(&sched.scan_nr)) && kr_scan_is_due(gp))
+		sched.scan_first(mp, gp);
 	WRITE_ONCE(mp->curg, gp);
 	WRITE_ONCE(gp->state, G_RUNNING);
 	if (!gp->ctx.saved.sp)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
- * What goroutines refer to, while the world is stopped.
+ * What goroutines refer to, while they do not run.
  *
  * DOC: A goroutine's references are on its stack, above the stack pointer, and
  * in its registers. Where those are depends on where it was stopped:
@@ -26,6 +26,14 @@
  * m.at_rest tells them apart. A goroutine that has taken another stack by
  * itself, such as a handler with an alternate one, is stopped only once it is
  * back, so the stack pointer is within the stack, or all of the stack counts.
+ *
+ * The world need not be stopped for all of it. Goroutines that are parked or in a
+ * queue have what they had as long as they do not run, so a stop that looks at
+ * those on an M makes a picture of all: the others are looked at afterwards
+ * (kr_scan_defer()), and whoever is about to run one that was not looks at it
+ * first (set_running()). g.scanned is twice the number of the picture that it is
+ * in, and one more while somebody looks. Who is to run it waits for that: they
+ * are microseconds, unless the other thread loses its CPU.
  */
 #include "sched/scan.h"
 
@@ -43,11 +51,24 @@
 #define FETCH_GS	16	/* goroutines ahead */
 #define FETCH_STACKS	8
 #define FETCH_BYTES	512UL	/* of a stack */
+#define BATCH		64U	/* looked at in one go */
+#define NR_SPINS	1000
+#define NAP_NS		20000ULL
 
-void kr_scan_prepare(void)
+static struct {
+	uint32_t lock;
+	struct g_slab *slab;		/* goroutines not looked at yet: in here */
+	uint32_t from;			/* from this one on */
+	uint32_t nr_busy;		/* who looks at some */
+} left;
+
+void kr_scan_begin(void)
 {
 	uint32_t nr = smp_load_acquire(&sched.nr_ms);
 
+	WRITE_ONCE(sched.scan_nr, 0);
+	left.from = 0;
+	WRITE_ONCE(left.slab, kr_registry_next(NULL));
 	for (uint32_t id = 1; id < nr; id++) {
 		struct m *mp = sched.allm[id];
 		struct g *gp = READ_ONCE(mp->curg);
@@ -55,6 +76,11 @@ void kr_scan_prepare(void)
 		if (gp)
 			gp->scan_m = mp;
 	}
+}
+
+bool kr_scan_is_left(void)
+{
+	return READ_ONCE(left.slab);
 }
 
 static void scan_stack(const struct g *gp, uintptr_t sp, kr_scan_fn fn,
@@ -86,12 +112,18 @@ static void scan_on_m(const struct g *gp, const struct m *mp, kr_scan_fn fn,
 	}
 }
 
-void kr_scan_g(struct g *gp, kr_scan_fn fn, void *arg)
+static bool is_dead(const struct g *gp)
 {
 	uint8_t state = READ_ONCE(gp->state);
-	struct m *mp = gp->scan_m;
 
-	if (state == G_IDLE || state == G_DEAD) {
+	return state == G_IDLE || state == G_DEAD;
+}
+
+void kr_scan_g(struct g *gp, kr_scan_fn fn, void *arg)
+{
+	struct m *mp = READ_ONCE(gp->scan_m);
+
+	if (is_dead(gp)) {
 		/* The result, also if who joins is still on its way to it. */
 		if (smp_load_acquire(&gp->join) != JOIN_NONE)
 			fn(arg, &gp->ret_value, &gp->ret_value + 1);
@@ -145,12 +177,13 @@ static void prefetch(const void *lo, const void *hi)
 		__builtin_prefetch(p);
 }
 
-/* What most parked goroutines have on it. */
+/* What most parked goroutines have on it. This one may be running by now. */
+__attribute__((no_sanitize("thread")))
 static void prefetch_stack(const struct g *gp)
 {
 	uintptr_t sp = (uintptr_t)READ_ONCE(gp->ctx.saved.sp);
 	uintptr_t lo = (sp - RED_ZONE_BYTES) & ~(KR_LINE - 1);
-	uintptr_t hi = (uintptr_t)gp->stack.hi;
+	uintptr_t hi = (uintptr_t)READ_ONCE(gp->stack.hi);
 
 	if (sp && sp < hi)
 		prefetch((const void *)lo,
@@ -158,22 +191,135 @@ static void prefetch_stack(const struct g *gp)
 					lo + FETCH_BYTES));
 }
 
+static bool claim(struct g *gp, uint32_t nr)
+{
+	uint32_t seen = READ_ONCE(gp->scanned);
+
+	return seen >> 1 != nr && kr_cas(&gp->scanned, seen, nr << 1 | 1);
+}
+
+static void scan_claimed(struct g *gp, uint32_t nr, kr_scan_fn fn, void *arg)
+{
+	kr_scan_g(gp, fn, arg);
+	smp_store_release(&gp->scanned, nr << 1);
+}
+
+void kr_scan_once(struct g *gp, kr_scan_fn fn, void *arg)
+{
+	uint32_t nr = READ_ONCE(sched.scan_nr);
+
+	/* All have been looked at since. */
+	if (!nr)
+		return;
+	if (claim(gp, nr)) {
+		scan_claimed(gp, nr, fn, arg);
+		return;
+	}
+	for (int i = 1; smp_load_acquire(&gp->scanned) != nr << 1; i++) {
+		if (i % NR_SPINS)
+			cpu_relax();
+		else
+			kr_clock_sleep_ns(NAP_NS);
+	}
+}
+
+/* The result of a dead one is told of by whoever takes it: kaus_join(). */
+static void scan_deferred(struct g *gp, uint32_t nr, kr_scan_fn fn, void *arg)
+{
+	if (is_dead(gp))
+		kr_scan_g(gp, fn, arg);
+	else if (claim(gp, nr))
+		scan_claimed(gp, nr, fn, arg);
+}
+
+void kr_scan_defer(kr_scan_fn fn, void *arg)
+{
+	static uint32_t last;
+	uint32_t nr = smp_load_acquire(&sched.nr_ms);
+
+	if (!kr_scan_is_left())
+		return;
+	/* A cycle looks at all that live: none has what it was 2^31 cycles ago. */
+	last = last == INT32_MAX ? 1 : last + 1;
+	WRITE_ONCE(sched.scan_nr, last);
+	for (uint32_t id = 1; id < nr; id++) {
+		struct g *gp = READ_ONCE(sched.allm[id]->curg);
+
+		if (gp)
+			kr_scan_once(gp, fn, arg);
+	}
+}
+
 /*
  * Waiting for memory is most of it: that of several goroutines is on its way at
  * a time.
  */
-void kr_scan_slab(struct g_slab *slab, kr_scan_fn fn, void *arg)
+static uint32_t scan_gs(struct g_slab *slab, uint32_t from, kr_scan_fn fn,
+			void *arg)
 {
-	uint32_t nr = smp_load_acquire(&slab->nr_made);
+	uint32_t nr_made = smp_load_acquire(&slab->nr_made), i;
+	uint32_t nr = READ_ONCE(sched.scan_nr);
 
-	for (uint32_t i = 0; i < nr; i++) {
-		if (i + FETCH_GS < nr)
+	for (i = from; i < nr_made && i < from + BATCH; i++) {
+		if (i + FETCH_GS < nr_made)
 			prefetch(&slab->gs[i + FETCH_GS],
 				 &slab->gs[i + FETCH_GS + 1]);
-		if (i + FETCH_STACKS < nr)
+		if (i + FETCH_STACKS < nr_made)
 			prefetch_stack(&slab->gs[i + FETCH_STACKS]);
-		kr_scan_g(&slab->gs[i], fn, arg);
+		if (nr)
+			scan_deferred(&slab->gs[i], nr, fn, arg);
+		else
+			kr_scan_g(&slab->gs[i], fn, arg);
 	}
+	return i - from;
+}
+
+static struct g_slab *take(uint32_t *ret_from)
+{
+	struct g_slab *slab;
+
+	kr_lock(&left.lock);
+	slab = left.slab;
+	if (slab) {
+		*ret_from = left.from;
+		left.from += BATCH;
+		if (left.from >= smp_load_acquire(&slab->nr_made)) {
+			left.from = 0;
+			WRITE_ONCE(left.slab, kr_registry_next(slab));
+		}
+		left.nr_busy++;
+	}
+	kr_unlock(&left.lock);
+	return slab;
+}
+
+/* Nobody needs to look any more before running one. */
+static void leave(void)
+{
+	kr_lock(&left.lock);
+	if (!--left.nr_busy && !left.slab)
+		smp_store_release(&sched.scan_nr, 0);
+	kr_unlock(&left.lock);
+}
+
+uint32_t kr_scan_some(kr_scan_fn fn, void *arg)
+{
+	struct g_slab *slab;
+	uint32_t from, nr = 0;
+
+	/* One that has been trimmed has none. */
+	while (!nr && kr_scan_is_left() && (slab = take(&from))) {
+		nr = scan_gs(slab, from, fn, arg);
+		leave();
+	}
+	return nr;
+}
+
+void kr_scan_forked(void)
+{
+	left.lock = left.nr_busy = 0;
+	left.slab = NULL;
+	sched.scan_nr = 0;
 }
 
 void kr_scan_lock(void)

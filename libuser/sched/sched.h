@@ -61,6 +61,9 @@ struct kr_sched {
 	bool stopping;			/* main has ended: Ms stop */
 	bool detour;			/* all switches go through the loop */
 	bool stw;			/* the world stops; written under lock */
+	/* Not 0: who runs a goroutine looks if the collector has: scan.c. */
+	uint32_t scan_nr;
+	void (*scan_first)(struct m *mp, struct g *gp);
 	struct m *(*gc)(struct m *mp);	/* for KR_EV_GC */
 	void (*finalize)(struct m *mp);	/* for KR_EV_FINAL */
 	void (*make_helpers)(void);	/* threads of the collector */
@@ -521,6 +524,8 @@ void kr_locals_end(struct g *gp);
 /* rcu.c */
 struct g_slab;
 void kr_registry_add(struct g_slab *slab);
+/* All there are, one after the other: NULL is before the first. */
+struct g_slab *kr_registry_next(struct g_slab *slab);
 /* Call @fn for each goroutine object that has been used, dead ones included. */
 int kr_registry_for_each(int (*fn)(struct g *gp, void *arg), void *arg);
 

@@ -26,13 +26,11 @@ static void holder(void *arg)
 	kaus_waitgroup_done(&mutators);
 }
 
-/* @arg: cycles that mark while the program runs. */
 static int share(void *arg)
 {
 	unsigned int depth = UT_TSAN ? 13 : 17;
 	uint64_t base;
 
-	CHECK_EQ(0, kaus_gc_set(KAUS_GC_CONCURRENT, !!arg));
 	base = count_live();
 	gate = kaus_chan_make(sizeof(uint64_t), 0);
 	for (uintptr_t i = 0; i < NR_PARKED; i++) {
@@ -58,13 +56,6 @@ TEST(long_stops_are_shared)
 	struct kaus_options opts = ut_procs(4);
 
 	RUN_WITH(&opts, share, NULL);
-}
-
-TEST(long_stops_of_concurrent_cycles_are_shared)
-{
-	struct kaus_options opts = ut_procs(4);
-
-	RUN_WITH(&opts, share, "concurrent");
 }
 
 TEST_HARNESS_MAIN

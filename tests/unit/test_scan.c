@@ -94,10 +94,9 @@ static void stop_and_look(struct m *mp)
 	CHECK(kr_stop_world(mp, "test"));
 	if (mp)
 		kr_regs_save(&mp->regs);
-	kr_scan_prepare();
-	for (struct g_slab *slab = kr_registry_next(NULL); slab;
-	     slab = kr_registry_next(slab))
-		kr_scan_slab(slab, look, NULL);
+	kr_scan_begin();
+	while (kr_scan_some(look, NULL))
+		;
 	kr_scan_lock();
 	kr_scan_sched(look, NULL);
 	kr_scan_unlock();

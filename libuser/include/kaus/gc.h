@@ -314,10 +314,11 @@ static inline void kaus_gc_overwritten(void *slot, void *old)
  *
  * A program that sets %KAUS_GC_CONCURRENT uses this, or another function of this
  * group, for each store that overwrites a pointer to an object, or may, in an
- * object; and nothing else is asked of it. Not needed are stores to variables,
- * to the stack, to registered memory and other memory that is no object, and
- * stores over null, as in an object that is new: nothing is lost by them. The
- * library sees to its own, such as kaus_chan_recv() into an object.
+ * object, or on the stack of another goroutine; and nothing else is asked of it.
+ * Not needed are stores to variables, to one's own stack, to registered memory and
+ * other memory that is no object, and stores over null, as in an object that is
+ * new: nothing is lost by them. The library sees to its own, such as
+ * kaus_chan_recv() into an object.
  *
  * While nothing is marked it costs a load and a test. As of a plain store, there
  * may be one at a time to the same word; for others see kaus_gc_exchange().
