@@ -206,9 +206,9 @@ static void scan_claimed(struct g *gp, uint32_t nr, kr_scan_fn fn, void *arg)
 
 void kr_scan_once(struct g *gp, kr_scan_fn fn, void *arg)
 {
-	uint32_t nr = READ_ONCE(sched.scan_nr);
+	/* Acquire: if it has ended since, what those who looked have read. */
+	uint32_t nr = smp_load_acquire(&sched.scan_nr);
 
-	/* All have been looked at since. */
 	if (!nr)
 		return;
 	if (claim(gp, nr)) {

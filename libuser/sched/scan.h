@@ -51,7 +51,7 @@ void kr_scan_defer(kr_scan_fn fn, void *arg);
 static inline bool kr_scan_is_due(const struct g *gp)
 {
 	return smp_load_acquire(&gp->scanned) !=
-	       READ_ONCE(sched.scan_nr) << 1;
+	       smp_load_acquire(&sched.scan_nr) << 1;
 }
 
 /* In a child of fork(). */
