@@ -110,7 +110,8 @@ void kr_g_prepare(struct m *mp, struct g *gp)
 		WRITE_ONCE(gp->name[0], 0);
 	}
 	WRITE_ONCE(gp->ctx.saved.sp, NULL);
-	WRITE_ONCE(gp->state, G_RUNNABLE);
+	/* Release: for kr_scan_g(). */
+	smp_store_release(&gp->state, G_RUNNABLE);
 	if (mp)
 		ADD_ONCE(mp->p->nr_gs, 1);
 	else

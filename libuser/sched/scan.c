@@ -114,7 +114,8 @@ static void scan_on_m(const struct g *gp, const struct m *mp, kr_scan_fn fn,
 
 static bool is_dead(const struct g *gp)
 {
-	uint8_t state = READ_ONCE(gp->state);
+	/* Acquire: of a new one there is nothing left of what it was. */
+	uint8_t state = smp_load_acquire(&gp->state);
 
 	return state == G_IDLE || state == G_DEAD;
 }
@@ -122,6 +123,7 @@ static bool is_dead(const struct g *gp)
 void kr_scan_g(struct g *gp, kr_scan_fn fn, void *arg)
 {
 	struct m *mp = READ_ONCE(gp->scan_m);
+	uintptr_t sp;
 
 	if (is_dead(gp)) {
 		/* The result, also if who joins is still on its way to it. */
@@ -135,9 +137,9 @@ void kr_scan_g(struct g *gp, kr_scan_fn fn, void *arg)
 		fn(arg, gp->locals, gp->locals + KAUS_LOCAL_MAX);
 	if (mp && READ_ONCE(mp->curg) == gp) {
 		scan_on_m(gp, mp, fn, arg);
-	} else if (gp->ctx.saved.sp) {
+	} else if ((sp = (uintptr_t)READ_ONCE(gp->ctx.saved.sp))) {
 		fn(arg, &gp->ctx.saved.bp, &gp->ctx.saved.bp + 1);
-		scan_stack(gp, (uintptr_t)gp->ctx.saved.sp, fn, arg);
+		scan_stack(gp, sp, fn, arg);
 	}
 }
 
