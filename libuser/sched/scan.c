@@ -120,15 +120,20 @@ static bool is_dead(const struct g *gp)
 	return state == G_IDLE || state == G_DEAD;
 }
 
+/* Of a dead one, also if who joins is still on its way to it. */
+static void scan_result(struct g *gp, kr_scan_fn fn, void *arg)
+{
+	if (smp_load_acquire(&gp->join) != JOIN_NONE)
+		fn(arg, &gp->ret_value, &gp->ret_value + 1);
+}
+
 void kr_scan_g(struct g *gp, kr_scan_fn fn, void *arg)
 {
 	struct m *mp = READ_ONCE(gp->scan_m);
 	uintptr_t sp;
 
 	if (is_dead(gp)) {
-		/* The result, also if who joins is still on its way to it. */
-		if (smp_load_acquire(&gp->join) != JOIN_NONE)
-			fn(arg, &gp->ret_value, &gp->ret_value + 1);
+		scan_result(gp, fn, arg);
 		return;
 	}
 	/* Also of one that has begun: it may not have read it yet. */
@@ -225,11 +230,14 @@ void kr_scan_once(struct g *gp, kr_scan_fn fn, void *arg)
 	}
 }
 
-/* The result of a dead one is told of by whoever takes it: kaus_join(). */
+/*
+ * The result of a dead one is told of by whoever takes it: kaus_join(). Nothing
+ * else of it is looked at, for nobody keeps it from being used again meanwhile.
+ */
 static void scan_deferred(struct g *gp, uint32_t nr, kr_scan_fn fn, void *arg)
 {
 	if (is_dead(gp))
-		kr_scan_g(gp, fn, arg);
+		scan_result(gp, fn, arg);
 	else if (claim(gp, nr))
 		scan_claimed(gp, nr, fn, arg);
 }
