@@ -132,8 +132,6 @@ static inline uint32_t kr_nr_ps(void)
 void kr_proc_init(void);
 /* Returns when there are more Ms than are needed: the thread ends. */
 void kr_m_loop(struct m *mp);
-/* Main has ended: nothing runs any more. The process will exit. */
-void kr_m_halt(struct m *mp) KR_NORETURN;
 /*
  * A new M, on its own thread: choose a P to wait for and bind to its CPU, so
  * that the first hand-off need not.
@@ -217,6 +215,17 @@ struct m *kr_g_join_until(struct m *mp, struct g *gp, uint64_t deadline_ns,
 			  int *ret_err);
 /* @gp has ended, its stack has been left, and it was not just OPEN. */
 void kr_join_ended(struct m *mp, struct g *gp);
+
+/* idle.c */
+
+/* Main has ended: nothing runs any more. The process will exit. */
+void kr_m_halt(struct m *mp) KR_NORETURN;
+/* The M is idle, and counts as such, or is not any more. */
+void kr_m_pooled(struct m *mp, bool on);
+/* Park until given a P. Return: false: without one, the M ends. */
+bool kr_m_wait(struct m *mp);
+/* Nothing to do: give up the P. Return: there is one again; false: wait. */
+bool kr_m_go_idle(struct m *mp);
 
 /* Let others run if there are any. Return: the M it goes on with. */
 struct m *kr_yield(struct m *mp);

@@ -291,7 +291,7 @@ static void look_for_module(void)
 }
 
 /*
- * Until the next look. Where a P is idle some M keeps time (proc.c). A timer
+ * Until the next look. Where a P is idle some M keeps time (idle.c). A timer
  * that is long overdue is one whose P does not give way: no reason to hurry.
  */
 static uint64_t cut_delay(uint64_t delay_ns)

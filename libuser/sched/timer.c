@@ -4,7 +4,7 @@
  *
  * The M that holds the P runs what is due whenever it looks for work; idle Ms
  * look at all Ps before they sleep, and the last to sleep does so until the
- * earliest deadline (the timekeeper, proc.c). The top of the heap is published
+ * earliest deadline (the timekeeper, idle.c). The top of the heap is published
  * in kaus_proc.timer_ns, where the module finds it: it redirects a hog, or
  * hands off a sleeping P, when the time has come. Without the module sysmon
  * reads the same word.

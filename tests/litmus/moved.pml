@@ -2,7 +2,7 @@
 /*
  * Work on its way from one queue to another (sched/runq.c: kr_globq_get(),
  * sched/preempt.c: preempt_park()) while the last spinner looks for some before
- * it parks (sched/proc.c: go_idle()). One M takes a batch from the global queue
+ * it parks (sched/idle.c: kr_m_go_idle()). One M takes a batch from the global queue
  * into its ring; or one preempts its goroutine, which goes to the global queue,
  * for one that it has taken from its own ring; or both happen. Then they run
  * something that never ends.
@@ -96,7 +96,7 @@ look:
 	:: atomic { ring[1] > 0 -> ring[1]-- }; goto found
 	:: else
 	fi;
-	/* go_idle(); the first look is with the lock of the idle list. */
+	/* kr_m_go_idle(); the first look is with the lock of the idle list. */
 	atomic {
 		if
 		:: nr_global > 0 -> goto look

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Spinning and waking (sched/p.c: kr_wakep_slow(), sched/proc.c: go_idle(),
+ * Spinning and waking (sched/p.c: kr_wakep_slow(), sched/idle.c: kr_m_go_idle(),
  * stop_spinning()):
  * two Ms with a P each look for work, find none, and park; two other threads
  * make one goroutine runnable each, in a queue that all can see.
@@ -97,7 +97,7 @@ look:
 		goto done
 	:: else
 	fi;
-	/* go_idle() */
+	/* kr_m_go_idle() */
 	nr_idle++;					/* (C) */
 	if
 	:: spinning -> atomic { nr_spinning--; spinning = false } /* (C) */
