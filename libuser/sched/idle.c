@@ -55,12 +55,26 @@ static bool may_end(struct m *mp)
 	return true;
 }
 
+static void start_spinning(struct m *mp)
+{
+	if (mp->spinning)
+		return;
+	mp->spinning = true;
+	kr_add(&sched.nr_spinning, 1);
+}
+
+/*
+ * A timer is due, perhaps of a P whose new holder has yet to get a CPU: this M
+ * looks at the others' timers, however many Ms spin.
+ */
 static void take_idle_p(struct m *mp)
 {
 	struct p *pp = kr_idle_get();
 
-	if (pp)
-		kr_p_acquire(mp, pp);
+	if (!pp)
+		return;
+	kr_p_acquire(mp, pp);
+	start_spinning(mp);
 }
 
 /*
@@ -177,15 +191,19 @@ bool kr_m_go_idle(struct m *mp)
 		mp->spinning = false;
 		kr_sub(&sched.nr_spinning, 1);	/* (C) */
 	}
+	/*
+	 * Whoever spins finds what there is, or looks once more itself. It may be
+	 * a thread that waits for this very CPU.
+	 */
+	if (!was_spinning && READ_ONCE(sched.nr_spinning))
+		return false;
 	if (!kr_work_anywhere())			/* (D) */
 		return false;
 	pp = kr_idle_get();
 	if (!pp)
 		return false;
 	kr_p_acquire(mp, pp);
-	if (was_spinning && !mp->spinning) {
-		mp->spinning = true;
-		kr_add(&sched.nr_spinning, 1);
-	}
+	if (was_spinning)
+		start_spinning(mp);
 	return true;
 }

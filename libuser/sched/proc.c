@@ -16,7 +16,8 @@
  *	(B) load nr_idle, nr_spinning	(D) load all queues
  *
  * A and C are locked operations, so of B and D at least one sees the other
- * side. The submitter wakes one M if some P is idle and nobody spins; the M
+ * side. In place of D an M that did not spin may rely on one that does. The
+ * submitter wakes one M if some P is idle and nobody spins; the M
  * that was the last spinner and has found work wakes the next one. Rejected,
  * as in Go: waking an M for each goroutine (thrashes), and direct handing of a
  * new goroutine to an idle P (loses locality).

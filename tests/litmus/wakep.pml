@@ -14,7 +14,9 @@
  *
  * Must fail: NO_RECHECK (an M that goes idle does not look again), NO_CHAIN
  * (the last spinner that finds work wakes nobody), NO_RETRY (who has claimed to
- * spin and found no idle P does not look again after it has taken that back).
+ * spin and found no idle P does not look again after it has taken that back),
+ * EARLY_TRUST (an M that does not spin leaves the work to one that does, as seen
+ * before its own P was idle).
  */
 #define NR_MS	2
 
@@ -69,7 +71,7 @@ inline wakep()
 
 active [NR_MS] proctype m()
 {
-	bool spinning = false;
+	bool spinning = false, was_spinning = false;
 	bool won = false;
 
 look:
@@ -98,12 +100,23 @@ look:
 	:: else
 	fi;
 	/* kr_m_go_idle() */
+	was_spinning = spinning;
+#ifdef EARLY_TRUST
+	if
+	:: !was_spinning && nr_spinning > 0 -> nr_idle++; goto park
+	:: else
+	fi;
+#endif
 	nr_idle++;					/* (C) */
 	if
 	:: spinning -> atomic { nr_spinning--; spinning = false } /* (C) */
 	:: else
 	fi;
 #ifndef NO_RECHECK
+	if
+	:: !was_spinning && nr_spinning > 0 -> goto park
+	:: else
+	fi;
 	if
 	:: queued > 0 ->				/* (D) */
 		atomic {
@@ -115,6 +128,8 @@ look:
 	:: else
 	fi;
 #endif
+park:
+	was_spinning = false;
 	parked++;
 end_park:
 	atomic { wakes > 0 -> wakes--; parked--; spinning = true };

@@ -6,12 +6,15 @@
  *
  * If it is broken: one makes no progress, because who has the lock, the token or
  * the P does not run and others spin for it; or those that compute get shares
- * that are worlds apart.
+ * that are worlds apart; or an M takes and gives back a P again and again, as there
+ * is work that another one has been woken for which does not get the CPU.
  */
 #include <sched.h>
 #include <sys/prctl.h>
 
 #include "utest.h"
+
+#include "sched/sched.h"
 
 UT_PREEMPTS
 
@@ -146,15 +149,15 @@ static int work(void *arg)
 	return 0;
 }
 
-/* No more CPUs than MAX_CPUS, lest the test grow with the machine. */
-static unsigned int take_cpus(void)
+/* No more CPUs than @max, lest the test grow with the machine. */
+static unsigned int take_cpus(int max)
 {
 	cpu_set_t have, some;
 	int nr = 0;
 
 	CPU_ZERO(&some);
 	CHECK_EQ(0, sched_getaffinity(0, sizeof(have), &have));
-	for (int cpu = 0; cpu < CPU_SETSIZE && nr < MAX_CPUS; cpu++) {
+	for (int cpu = 0; cpu < CPU_SETSIZE && nr < max; cpu++) {
 		if (CPU_ISSET(cpu, &have)) {
 			CPU_SET(cpu, &some);
 			nr++;
@@ -210,7 +213,7 @@ static unsigned int run(unsigned int nr_processes, unsigned int nr_procs)
 
 TEST(four_ps_for_each_cpu)
 {
-	unsigned int nr_procs = TIMES * take_cpus();
+	unsigned int nr_procs = TIMES * take_cpus(MAX_CPUS);
 	unsigned long shares[MAX_HOGS];
 
 	ASSERT_EQ(0U, run(1, nr_procs));
@@ -221,7 +224,7 @@ TEST(four_ps_for_each_cpu)
 
 TEST(four_processes_for_each_cpu)
 {
-	unsigned int nr_cpus = take_cpus(), nr = TIMES * nr_cpus;
+	unsigned int nr_cpus = take_cpus(MAX_CPUS), nr = TIMES * nr_cpus;
 	unsigned long shares[MAX_PROCESSES] = { 0 };
 
 	ASSERT_EQ(0U, run(nr, nr_cpus));
@@ -229,6 +232,44 @@ TEST(four_processes_for_each_cpu)
 		for (unsigned int j = 0; j < 2 * nr_cpus; j++)
 			shares[i] += atomic_load(&shared->counts[i].hogs[j]);
 	EXPECT_TRUE(is_fair(shares, nr));
+}
+
+#define NR_SLEEPERS	1000
+#define SPREAD		(500 * MSEC)
+#define MAX_TAKES	20	/* 2 is usual; it was 300 */
+
+static void sleep_for(void *arg)
+{
+	CHECK_EQ(0, kaus_sleep((uint64_t)(uintptr_t)arg));
+}
+
+/* How often a P has been taken, on the average for each of the sleepers. */
+static int count_takes(void *arg)
+{
+	uint64_t before = 0, after = 0;
+
+	for (unsigned int i = 0; i < kaus_procs(); i++)
+		before += KAUS_OWNER_GEN(kr_owner(sched.allp[i]));
+	for (uint64_t i = 0; i < NR_SLEEPERS; i++)
+		ut_go(sleep_for,
+		      (void *)(uintptr_t)(i * 2654435761ULL % SPREAD));
+	while (ut_stats().nr_gs > 1)
+		kaus_sleep(10 * MSEC);
+	for (unsigned int i = 0; i < kaus_procs(); i++)
+		after += KAUS_OWNER_GEN(kr_owner(sched.allp[i]));
+	*(double *)arg = (double)(after - before) / NR_SLEEPERS;
+	return 0;
+}
+
+TEST(timers_of_two_ps_on_one_cpu)
+{
+	struct kaus_options opts = ut_procs(2);
+	double takes = 0;
+
+	ASSERT_EQ(1U, take_cpus(1));
+	ASSERT_EQ(0, kaus_run_with(&opts, count_takes, &takes));
+	printf("# a P was taken %.1f times for each that slept\n", takes);
+	EXPECT_LE(takes, (double)MAX_TAKES);
 }
 
 TEST_HARNESS_MAIN
