@@ -17,6 +17,7 @@
 #include "os/os.h"
 
 #define LOCK_SPINS	100
+#define LOCK_LOOK_NS	1000000	/* see kr_unlock_quick() */
 
 int kr_futex_wait(uint32_t *word, uint32_t val, uint64_t deadline_ns)
 {
@@ -52,5 +53,5 @@ void kr_lock_slow(uint32_t *lock)
 		cpu_relax();
 	}
 	while (kr_xchg(lock, 2) != 0)
-		kr_futex_wait(lock, 2, UINT64_MAX);
+		kr_futex_wait(lock, 2, kr_clock_now_ns() + LOCK_LOOK_NS);
 }

@@ -14,5 +14,5 @@ void kr_post_unlock(struct m *mp, struct g *gp, void *lock)
 {
 	(void)mp;
 	WRITE_ONCE(gp->state, G_WAITING);
-	kr_unlock(lock);
+	kr_unlock_quick(lock);
 }

@@ -204,7 +204,7 @@ void kr_timer_start(struct m *mp, struct kr_timer *t, uint64_t when_ns)
 	/* To the module 0 is no timer. */
 	insert_locked(pp, t, when_ns ? when_ns : 1);
 	publish_locked(pp);
-	kr_unlock(&pp->timer_lock);
+	kr_unlock_quick(&pp->timer_lock);
 	if (mp)
 		return;
 	/* Who keeps time for all may sleep until later: have another look. */
@@ -226,7 +226,7 @@ bool kr_timer_stop(struct kr_timer *t)
 		if (READ_ONCE(t->proc) == proc) {
 			remove_locked(pp, t);
 			publish_locked(pp);
-			kr_unlock(&pp->timer_lock);
+			kr_unlock_quick(&pp->timer_lock);
 			return true;
 		}
 		/* It has fired, or has been moved to another P. */

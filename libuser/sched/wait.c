@@ -81,7 +81,7 @@ struct m *kr_wait_block_on(struct m *mp, struct kr_wait *w,
 
 static void unlock_one(void *lock)
 {
-	kr_unlock(lock);
+	kr_unlock_quick(lock);
 }
 
 struct m *kr_wait_block(struct m *mp, struct kr_wait *w, uint32_t *lock,

@@ -160,7 +160,7 @@ static KR_NOINLINE int transfer_locked(struct m *mp, struct kaus_chan *ch,
 	err = send ? kr_chan_send_locked(ch, elem, &wake) :
 		     kr_chan_recv_locked(ch, elem, &wake);
 	if (likely(err != -EAGAIN)) {
-		kr_unlock(&ch->lock);
+		kr_unlock_quick(&ch->lock);
 		if (wake)
 			kr_wait_wake(mp, wake);
 	} else {
@@ -211,7 +211,7 @@ static int transfer_now(struct kaus_chan *ch, bool send, void *elem)
 	kr_lock(&ch->lock);
 	err = send ? kr_chan_send_locked(ch, elem, &wake) :
 		     kr_chan_recv_locked(ch, elem, &wake);
-	kr_unlock(&ch->lock);
+	kr_unlock_quick(&ch->lock);
 	if (wake)
 		kr_wait_wake(mp, wake);
 	kr_exit_any(mp);
@@ -253,7 +253,7 @@ KR_API int kaus_chan_send(struct kaus_chan *ch, const void *elem)
 				       "chan send");
 	memcpy(buf_slot(ch, ch->nr), from, sizeof(uint64_t));
 	WRITE_ONCE(ch->nr, ch->nr + 1);
-	kr_unlock(&ch->lock);
+	kr_unlock_quick(&ch->lock);
 	kr_exit(mp);
 	return 0;
 }
@@ -277,7 +277,7 @@ KR_API int kaus_chan_recv(struct kaus_chan *ch, void *ret_elem)
 	if (++ch->head == ch->capacity)
 		ch->head = 0;
 	WRITE_ONCE(ch->nr, ch->nr - 1);
-	kr_unlock(&ch->lock);
+	kr_unlock_quick(&ch->lock);
 	kr_exit(mp);
 	return 0;
 }

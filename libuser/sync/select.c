@@ -90,7 +90,7 @@ static int try_each(struct m *mp, const struct select *s,
 
 		kr_lock(&c->chan->lock);
 		done = do_locked(c, ret_wake);
-		kr_unlock(&c->chan->lock);
+		kr_unlock_quick(&c->chan->lock);
 		if (done)
 			return (int)i;
 		slot_of(&s->cases[pick])->nth =
@@ -155,11 +155,11 @@ static void unlock_all(void *arg)
 		if (!ch)
 			break;
 		if (held && held != ch)
-			kr_unlock(&held->lock);
+			kr_unlock_quick(&held->lock);
 		held = ch;
 	}
 	if (held)
-		kr_unlock(&held->lock);
+		kr_unlock_quick(&held->lock);
 }
 
 static int do_any_locked(struct m *mp, const struct select *s,
