@@ -14,6 +14,9 @@
 #include "sched/netpoll.h"
 #include "sched/sched.h"
 
+#define CROWD		8	/* timers between two sleeps */
+#define CROWD_NS	50000
+
 void kr_m_halt(struct m *mp)
 {
 	struct p *pp;
@@ -107,6 +110,21 @@ static int wait_in_netpoll(struct m *mp, uint64_t deadline_ns)
 	return err;
 }
 
+/*
+ * When to look at timers again, the next of which is at @next_ns. Where many
+ * went off since the last look it costs less to take as many at once as the
+ * kernel's own slack would have collected.
+ */
+static uint64_t keep_until(struct m *mp, uint64_t next_ns)
+{
+	uint64_t soon_ns;
+
+	if (mp->nr_fired < CROWD)
+		return next_ns;
+	soon_ns = kr_clock_now_ns() + CROWD_NS;
+	return next_ns < soon_ns ? soon_ns : next_ns;
+}
+
 bool kr_m_wait(struct m *mp)
 {
 	bool may_poll = true, kept_time = false;
@@ -137,8 +155,9 @@ bool kr_m_wait(struct m *mp)
 		    (!sched.timekeeper || next < sched.tk_ns)) {
 			WRITE_ONCE(sched.timekeeper, mp);
 			sched.tk_ns = next;
-			deadline = next;
+			deadline = keep_until(mp, next);
 		}
+		mp->nr_fired = 0;
 		kr_unlock(&sched.lock);
 		if (deadline == KAUS_FOREVER)
 			kr_deadlock_hint();

@@ -60,6 +60,7 @@ struct m {
 	void *post_arg;
 	bool spinning;
 	struct kr_seated seated;	/* in steal() */
+	uint32_t nr_fired;		/* timers, since it slept */
 	bool pooled;			/* counted in sched.nr_pooled */
 	bool ending;			/* if it is not needed; by the spawner */
 	uint32_t idle_round;		/* reap_round when it became pooled */

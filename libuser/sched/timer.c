@@ -314,6 +314,7 @@ static struct g *run_batch_locked(struct m *mp, struct p *pp, uint64_t now_ns,
 	/* Some start nothing; then somebody has to see to the others. */
 	do {
 		nr = take_due_locked(&pp->timers, now_ns, due, max);
+		mp->nr_fired += nr;
 		for (uint32_t i = 0; i < nr; i++) {
 			gp = fire_locked(mp, pp, &due[i], now_ns);
 			if (!gp)
