@@ -19,6 +19,7 @@ import (
 )
 
 var benches = map[string]func(){
+	"blocking":     blocking,
 	"buffered_1_1": func() { buffered("buffered_1_1", 1) },
 	"buffered_8_8": func() { buffered("buffered_8_8", 8) },
 	"channel":      channel,
@@ -487,6 +488,86 @@ func handoff() {
 	}
 	reportPercentiles("handoff", d)
 }
+
+// What sleeps does so in a system call that the runtime is told of, which is what
+// a call of C costs at least.
+func blocking() {
+	const nrHogs, nrSleepers, nrPhases = 100, 16, 4
+	const nap = 5 * time.Millisecond
+	var steps [nrHogs]struct {
+		nr  uint64
+		pad [120]byte
+	}
+	var on, done uint32
+	var sleeps uint64
+	var ended sync.WaitGroup
+	turn := make(chan uint64, nrSleepers)
+
+	ended.Add(nrHogs + nrSleepers)
+	for i := 0; i < nrHogs; i++ {
+		nr := &steps[i].nr
+		go func() {
+			x := uint64(1)
+			for atomic.LoadUint32(&done) == 0 {
+				for j := 0; j < 200; j++ {
+					x = x*6364136223846793005 + 1
+				}
+				atomic.StoreUint64(nr, atomic.LoadUint64(nr)+1)
+			}
+			atomic.StoreUint64(&sink, x)
+			ended.Done()
+		}()
+	}
+	for i := 0; i < nrSleepers; i++ {
+		go func() {
+			for range turn {
+				for atomic.LoadUint32(&on) != 0 {
+					ts := syscall.NsecToTimespec(int64(nap))
+					syscall.Nanosleep(&ts, nil)
+					atomic.AddUint64(&sleeps, 1)
+				}
+			}
+			ended.Done()
+		}()
+	}
+	sum := func() (nr uint64) {
+		for i := range steps {
+			nr += atomic.LoadUint64(&steps[i].nr)
+		}
+		return
+	}
+	phase := func(with bool) float64 {
+		if with {
+			atomic.StoreUint32(&on, 1)
+			for i := 0; i < nrSleepers; i++ {
+				select {
+				case turn <- 0:
+				default: // who is late is on anyway
+				}
+			}
+		}
+		before, start := sum(), time.Now()
+		time.Sleep(500 * time.Millisecond)
+		speed := float64(sum()-before) / time.Since(start).Seconds()
+		atomic.StoreUint32(&on, 0)
+		time.Sleep(4 * nap)
+		return speed
+	}
+	var total [2]float64
+	phase(true)
+	before, start := atomic.LoadUint64(&sleeps), time.Now()
+	for i := 0; i < count(2*nrPhases); i++ {
+		total[i%2] += phase(i%2 == 1)
+	}
+	report("blocking_kept", 100*total[1]/total[0], "%")
+	report("blocking_sleeps", float64(atomic.LoadUint64(&sleeps)-before)/
+		time.Since(start).Seconds(), "/s")
+	atomic.StoreUint32(&done, 1)
+	close(turn)
+	ended.Wait()
+}
+
+var sink uint64
 
 func main() {
 	if s, err := strconv.ParseFloat(os.Getenv("BENCH_SCALE"), 64); err == nil && s > 0 {

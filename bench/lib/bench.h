@@ -12,6 +12,7 @@
 
 #include <kaus.h>
 
+void bench_blocking(void);
 void bench_buffered_1_1(void);
 void bench_buffered_8_8(void);
 void bench_channel(void);

@@ -10,6 +10,7 @@ static const struct {
 	const char *name;
 	void (*run)(void);
 } benches[] = {
+	{ "blocking", bench_blocking },
 	{ "buffered_1_1", bench_buffered_1_1 },
 	{ "buffered_8_8", bench_buffered_8_8 },
 	{ "channel", bench_channel },
