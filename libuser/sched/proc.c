@@ -427,10 +427,11 @@ static bool is_off_cpu(const struct p *victim)
 }
 
 /*
- * Look at the other Ps until there is something to take, or until they have
- * been quiet for a moment. As long as an M spins nobody wakes another one,
- * which is a system call: so among Ps that are busy with themselves it is
- * worth more to stay than to park and be woken for nothing again and again.
+ * Look at the other Ps, in an order drawn each time, until there is something to
+ * take, or until they have been quiet for a moment. As long as an M spins nobody
+ * wakes another one, which is a system call: so among Ps that are busy with
+ * themselves it is worth more to stay than to park and be woken for nothing again
+ * and again.
  */
 static struct g *steal(struct m *mp)
 {
@@ -445,11 +446,12 @@ static struct g *steal(struct m *mp)
 	if (kr_alone())
 		return NULL;
 	for (;;) {
-		uint32_t at = kr_rand(&pp->rand) % nr;
+		uint32_t lot = kr_rand(&pp->rand), at = lot % nr;
+		uint32_t step = sched.steps[(lot >> 16) % sched.nr_steps];
 		struct p *off_cpu = NULL;
 		uint64_t sum = 0;
 
-		for (uint32_t i = 0; i < nr; i++, at = (at + 1) % nr) {
+		for (uint32_t i = 0; i < nr; i++, at = (at + step) % nr) {
 			struct p *victim = sched.allp[at];
 			uint64_t timer, next;
 

@@ -77,6 +77,31 @@ static void choose_cpus(uint32_t nr)
 	}
 }
 
+static uint32_t gcd(uint32_t a, uint32_t b)
+{
+	while (b) {
+		uint32_t rest = a % b;
+
+		a = b;
+		b = rest;
+	}
+	return a;
+}
+
+/*
+ * As many orders as there are steps and Ps to begin with: a P with work is not
+ * robbed more often because those before it have none (Go's randomOrder).
+ */
+static void choose_steps(uint32_t nr)
+{
+	uint32_t nr_steps = 0;
+
+	for (uint32_t step = 1; step <= nr; step++)
+		if (gcd(step, nr) == 1)
+			sched.steps[nr_steps++] = (uint16_t)step;
+	sched.nr_steps = nr_steps;
+}
+
 int kr_resize_init(uint32_t nr_procs)
 {
 	int err;
@@ -93,6 +118,7 @@ int kr_resize_init(uint32_t nr_procs)
 	for (uint32_t i = 0; i < nr_procs; i++)
 		sched.allp[i]->slot->owner = 0;
 	choose_cpus(nr_procs);
+	choose_steps(nr_procs);
 	smp_store_release(&sched.nr_procs, nr_procs);
 	return 0;
 }
@@ -158,6 +184,7 @@ static int resize(struct m *mp, uint32_t nr_procs, bool follow)
 	if (err)
 		goto out;
 	choose_cpus(nr_procs);
+	choose_steps(nr_procs);
 	smp_store_release(&sched.nr_procs, nr_procs);
 	if (mp && mp->p->id >= nr_procs)
 		change_own(mp, nr_procs);

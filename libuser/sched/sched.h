@@ -111,6 +111,13 @@ struct kr_sched {
 	uint32_t gq_takes;		/* batches and queue take turns */
 	struct kr_batch *gq_oldest, *gq_newest;
 	struct kr_batch *gq_free;
+
+	/*
+	 * Steps by which a thief comes by each P once: prime to nr_procs, and
+	 * changed with it.
+	 */
+	uint32_t nr_steps KR_PAIR_ALIGNED;
+	uint16_t steps[KAUS_MAX_PROCS];
 };
 
 extern struct kr_sched sched;
