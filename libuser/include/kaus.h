@@ -6,7 +6,9 @@
  * is by code running below kaus_run() or kaus_go(), and not from inside a
  * signal handler. Functions that return int return 0 or a negative errno
  * value and leave their outputs alone on failure. Durations and points in
- * time are nanoseconds; deadlines are absolute CLOCK_MONOTONIC.
+ * time are nanoseconds; deadlines are absolute CLOCK_MONOTONIC. One in the past, 0
+ * included, lets a call do what it can without waiting; what was a negative number
+ * never comes.
  */
 #ifndef KAUS_H
 #define KAUS_H

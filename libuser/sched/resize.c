@@ -30,6 +30,24 @@
 #include "sched/runq.h"
 #include "sched/stw.h"
 
+/*
+ * A table for the first few hundred timers, a page of nodes and one of slots: who
+ * sleeps or waits with a deadline need not be told that there is no memory.
+ */
+static int make_timers(struct kr_timer_heap *h)
+{
+	void *pages;
+	int err = kr_vm_map(2 * KR_PAGE_SIZE, false, &pages);
+
+	_Static_assert(sizeof(*h->nodes) == sizeof(*h->slots), "timers");
+	if (err)
+		return err;
+	h->nodes = pages;
+	h->slots = (void *)((char *)pages + KR_PAGE_SIZE);
+	h->max = KR_PAGE_SIZE / sizeof(*h->nodes);
+	return 0;
+}
+
 /* The Ps up to @nr are there; new ones belong to nobody. */
 static int make_ps(uint32_t nr)
 {
@@ -39,7 +57,7 @@ static int make_ps(uint32_t nr)
 	for (uint32_t id = kr_nr_ps(); id < nr; id++) {
 		struct p *pp = kr_persist_alloc(sizeof(*pp));
 
-		if (!pp || kr_gpool_set_ps(id + 1))
+		if (!pp || kr_gpool_set_ps(id + 1) || make_timers(&pp->timers))
 			return -ENOMEM;
 		pp->cache = kr_persist_alloc(sizeof(*pp->cache));
 		if (!pp->cache)

@@ -62,20 +62,22 @@ struct m *kr_m_alloc(void)
 	return mp;
 }
 
-/* Signal handlers do not fit on every goroutine's stack, or that is full. */
-static int altstack(struct m *mp)
+/*
+ * Signal handlers do not fit on every goroutine's stack, or that is full. Mapped
+ * before there is a thread, which could do nothing without.
+ */
+static void altstack_free(struct m *mp)
 {
-	void *stack;
-	int err = kr_vm_map(ALTSTACK_BYTES, false, &stack);
-
+	kr_vm_unmap(mp->altstack, ALTSTACK_BYTES);
 	mp->altstack = NULL;
+}
+
+static int altstack_use(struct m *mp)
+{
+	int err = kr_signal_altstack(mp->altstack, ALTSTACK_BYTES);
+
 	if (err)
-		return err;
-	err = kr_signal_altstack(stack, ALTSTACK_BYTES);
-	if (err)
-		kr_vm_unmap(stack, ALTSTACK_BYTES);
-	else
-		mp->altstack = stack;
+		altstack_free(mp);
 	return err == -EEXIST ? 0 : err;
 }
 
@@ -149,7 +151,7 @@ static void m_end(struct m *mp)
 	kr_tls_m = NULL;
 	if (mp->altstack) {
 		kr_signal_no_altstack();
-		kr_vm_unmap(mp->altstack, ALTSTACK_BYTES);
+		altstack_free(mp);
 	}
 	kr_deadlock_thread_goes();
 	kr_sub(&sched.nr_live_ms, 1);
@@ -166,7 +168,7 @@ static void *m_main(void *arg)
 	kr_context_thread(&mp->g0);
 	mp->errno_addr = &errno;
 	kr_m_settle(mp);
-	err = altstack(mp);
+	err = altstack_use(mp);
 	if (!err)
 		err = sched.assist->thread_start(mp);
 	if (err)
@@ -190,6 +192,11 @@ static int m_spawn(void)
 		mp = kr_m_alloc();
 	if (!mp)
 		return -EAGAIN;
+	err = kr_vm_map(ALTSTACK_BYTES, false, &mp->altstack);
+	if (err) {
+		m_put_free(mp);
+		return err;
+	}
 	/* It may have had a thread, with a mask of its own. */
 	mp->bound_cpu = KAUS_NONE;
 	WRITE_ONCE(mp->slot->events, 0);
@@ -203,6 +210,7 @@ static int m_spawn(void)
 		WRITE_ONCE(mp->pooled, false);
 		kr_sub(&sched.nr_pooled, 1);
 		kr_sub(&sched.nr_live_ms, 1);
+		altstack_free(mp);
 		m_put_free(mp);
 	}
 	kr_deadlock_thread_came();

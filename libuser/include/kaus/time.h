@@ -81,7 +81,9 @@ void kaus_timer_init(struct kaus_timer *timer, void (*fn)(void *arg),
  * @period_ns: Fire each time that this has passed since; 0: once. When nobody
  *	was there to look, what was missed is left out.
  *
- * A call of @fn does not wait for the one before it to return.
+ * A call of @fn does not wait for the one before it to return. A point in time
+ * that has passed is now. If there is no memory for the goroutine the timer tries
+ * again after a millisecond, until there is.
  *
  * Context: G or any other thread while the runtime runs; never parks.
  * Return: 0, or -EPERM if the runtime is not running.
