@@ -183,11 +183,19 @@ static KR_NOINLINE int transfer_locked(struct m *mp, struct kaus_chan *ch,
 	return err;
 }
 
+/* What has a size is somewhere, or receivers would get what lies around. */
+static bool is_missing(const struct kaus_chan *ch, bool send, const void *elem)
+{
+	return unlikely(!elem) && send && ch && ch->elem_size;
+}
+
 static int transfer(struct kaus_chan *ch, bool send, void *elem,
 		    uint64_t deadline_ns, const char *reason)
 {
 	struct m *mp;
 
+	if (is_missing(ch, send, elem))
+		return -EINVAL;
 	if (!kr_enter_wait(&mp))
 		return -EPERM;
 	if (unlikely(!ch))
@@ -202,6 +210,8 @@ static int transfer_now(struct kaus_chan *ch, bool send, void *elem)
 	struct m *mp;
 	int err;
 
+	if (is_missing(ch, send, elem))
+		return -EINVAL;
 	if (!kr_enter_any(&mp))
 		return -EPERM;
 	if (unlikely(!ch)) {

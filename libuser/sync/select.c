@@ -218,9 +218,15 @@ static bool is_valid(const struct select *s)
 {
 	if (s->nr < 0)
 		return false;
-	for (int i = 0; i < s->nr; i++)
-		if (s->cases[i].op > KAUS_OP_SEND)
+	for (int i = 0; i < s->nr; i++) {
+		const struct kaus_case *c = &s->cases[i];
+
+		if (c->op > KAUS_OP_SEND)
 			return false;
+		if (unlikely(!c->elem) && c->op == KAUS_OP_SEND && c->chan &&
+		    c->chan->elem_size)
+			return false;
+	}
 	return true;
 }
 

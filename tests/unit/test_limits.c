@@ -72,6 +72,36 @@ TEST(elements_of_no_size_are_counted)
 	RUN2(of_nothing);
 }
 
+/* Nothing to send is for channels whose elements are nothing. */
+static int missing(void *arg)
+{
+	static const size_t sizes[] = { 1, sizeof(uint64_t), 100 };
+	char elem[100] = { 0 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		struct kaus_chan *ch = kaus_chan_make(sizes[i], 1);
+		struct kaus_case cases[] = { KAUS_RECV(ch, elem),
+					     KAUS_SEND(ch, NULL) };
+
+		CHECK_EQ(-EINVAL, kaus_chan_send(ch, NULL));
+		CHECK_EQ(-EINVAL, kaus_chan_send_until(ch, NULL, 0));
+		CHECK_EQ(-EINVAL, kaus_chan_try_send(ch, NULL));
+		CHECK_EQ(-EINVAL, kaus_select(cases, 2));
+		CHECK_EQ(-EINVAL, kaus_select_try(cases, 2));
+		CHECK_EQ(0, kaus_chan_len(ch));
+		/* Receiving into nothing drops what comes. */
+		CHECK_EQ(0, kaus_chan_send(ch, elem));
+		CHECK_EQ(0, kaus_chan_recv(ch, NULL));
+		kaus_chan_free(ch);
+	}
+	return 0;
+}
+
+TEST(what_is_missing_is_not_sent)
+{
+	RUN2(missing);
+}
+
 static int closed(void *arg)
 {
 	struct kaus_chan *ch = kaus_chan_make(sizeof(int), 1);

@@ -23,7 +23,8 @@ struct kaus_chan;
  * @capacity: Elements it buffers; 0: sender and receiver meet.
  *
  * Context: any.
- * Return: The channel, or NULL if there is no memory for it.
+ * Return: The channel, or NULL if there is no memory for it, or more than there
+ * can be is asked for.
  */
 struct kaus_chan *kaus_chan_make(size_t elem_size, size_t capacity);
 
@@ -38,12 +39,12 @@ void kaus_chan_free(struct kaus_chan *ch);
 /**
  * kaus_chan_send() - Send one element.
  * @ch: The channel.
- * @elem: Element to copy; may be NULL if the element size is 0.
+ * @elem: Element to copy; may be NULL only if the element size is 0.
  *
  * Context: G, which parks while the channel is full, or any other thread while
  * the runtime runs, which blocks.
- * Return: 0, -EPIPE if @ch is or becomes closed, -EPERM if the runtime is not
- * running.
+ * Return: 0, -EPIPE if @ch is or becomes closed, -EINVAL if @elem is NULL and
+ * must not be, -EPERM if the runtime is not running.
  */
 int kaus_chan_send(struct kaus_chan *ch, const void *elem);
 
@@ -90,7 +91,7 @@ int kaus_chan_recv_until(struct kaus_chan *ch, void *ret_elem,
  * @elem: Element to copy.
  *
  * Context: G or any other thread while the runtime runs; never parks.
- * Return: 0, -EAGAIN, -EPIPE, -EPERM.
+ * Return: 0, -EAGAIN, -EPIPE, -EINVAL, -EPERM, as kaus_chan_send().
  */
 int kaus_chan_try_send(struct kaus_chan *ch, const void *elem);
 

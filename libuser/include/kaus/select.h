@@ -20,7 +20,8 @@ enum kaus_select_op {
  * @chan: The channel; NULL is never ready.
  * @op: Receive or send.
  * @result: Set for the case that was chosen: 0, or -EPIPE if @chan is closed.
- * @elem: Where to receive to (NULL drops the element) or what to send.
+ * @elem: Where to receive to (NULL drops the element) or what to send (NULL only
+ *	if elements have no size).
  * @opaque: Internal, need not be set.
  *
  * Fill it in with KAUS_RECV() and KAUS_SEND().
@@ -49,8 +50,8 @@ struct kaus_case {
  *
  * Context: G, which parks, or any other thread while the runtime runs, which
  * blocks.
- * Return: The index of the case that was done, -EINVAL if @nr is negative or
- * an op is unknown, -EPERM if the runtime is not running.
+ * Return: The index of the case that was done, -EINVAL if @nr is negative, an
+ * op is unknown or there is nothing to send, -EPERM if the runtime is not running.
  */
 int kaus_select(struct kaus_case *cases, int nr);
 
