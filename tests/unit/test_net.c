@@ -11,6 +11,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <sys/un.h>
 
 #include "utest.h"
@@ -624,6 +625,132 @@ static int connect_deadline(void *arg)
 TEST(dialing_has_a_deadline)
 {
 	RUN(connect_deadline, NULL);
+}
+
+/* ---- sockets step by step ---- */
+
+/* Bind, listen and accept by hand; the port is free. */
+static kaus_fd_t listen_by_hand(struct sockaddr_in *in)
+{
+	kaus_fd_t fd = kaus_net_socket(AF_INET, SOCK_STREAM, 0);
+	socklen_t len = sizeof(*in);
+	int num = kaus_fd_num(fd);
+
+	CHECK(fd > 0);
+	CHECK(fcntl(num, F_GETFL) & O_NONBLOCK);
+	CHECK(fcntl(num, F_GETFD) & FD_CLOEXEC);
+	*in = (struct sockaddr_in){ .sin_family = AF_INET };
+	in->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	CHECK_EQ(0, bind(num, (struct sockaddr *)in, len));
+	CHECK_EQ(0, listen(num, 4));
+	CHECK_EQ(0, getsockname(num, (struct sockaddr *)in, &len));
+	return fd;
+}
+
+static int by_hand(void *arg)
+{
+	struct sockaddr_in in, peer;
+	const struct sockaddr *to = (struct sockaddr *)&in;
+	socklen_t len = sizeof(peer);
+	kaus_fd_t listener = listen_by_hand(&in), fd, conn;
+	char c = 0;
+
+	fd = kaus_net_socket(AF_INET, SOCK_STREAM, 0);
+	CHECK(fd > 0);
+	CHECK_EQ(0, kaus_net_connect(fd, to, sizeof(in)));
+	CHECK_EQ(-EISCONN, kaus_net_connect(fd, to, sizeof(in)));
+	conn = kaus_net_accept(listener, (struct sockaddr *)&peer, &len);
+	CHECK(conn > 0);
+	CHECK_EQ(sizeof(peer), len);
+	CHECK_EQ(AF_INET, peer.sin_family);
+	CHECK_EQ(1, kaus_fd_write(fd, "x", 1));
+	CHECK_EQ(1, kaus_fd_read(conn, &c, 1));
+	CHECK_EQ('x', c);
+	CHECK_EQ(0, kaus_fd_close(fd));
+	CHECK_EQ(0, kaus_fd_close(conn));
+	CHECK_EQ(0, kaus_fd_close(listener));
+	/* Nobody listens there any more. */
+	fd = kaus_net_socket(AF_INET, SOCK_STREAM, 0);
+	CHECK_EQ(-ECONNREFUSED, kaus_net_connect(fd, to, sizeof(in)));
+	CHECK_EQ(0, kaus_fd_close(fd));
+	CHECK_EQ(-EBADF, kaus_net_connect(fd, to, sizeof(in)));
+	return 0;
+}
+
+TEST(sockets_step_by_step)
+{
+	RUN(by_hand, NULL);
+}
+
+static int bad_sockets(void *arg)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET };
+	const struct sockaddr *to = (struct sockaddr *)&in;
+	kaus_fd_t fd = kaus_net_socket(AF_INET, SOCK_STREAM, 0);
+	char c;
+
+	CHECK_EQ(-EAFNOSUPPORT, kaus_net_socket(-1, SOCK_STREAM, 0));
+	CHECK_EQ(-EINVAL, kaus_net_socket(AF_INET, 15, 0));
+	CHECK_EQ(-EPROTONOSUPPORT, kaus_net_socket(AF_INET, SOCK_STREAM,
+						   IPPROTO_UDP));
+	CHECK_EQ(-EINVAL, kaus_net_connect(fd, to, 1));
+	CHECK_EQ(-ENOTCONN, kaus_fd_read(fd, &c, 1));
+	CHECK_EQ(-ENOTCONN, kaus_net_shutdown(fd, SHUT_WR));
+	CHECK_EQ(-EINVAL, kaus_net_accept(fd, NULL, NULL));
+	CHECK_EQ(0, kaus_fd_close(fd));
+	CHECK_EQ(-EBADF, kaus_fd_close(fd));
+	return 0;
+}
+
+TEST(sockets_that_cannot_be)
+{
+	RUN(bad_sockets, NULL);
+}
+
+/* The queue is full: a Unix socket says so, a TCP one waits for its deadline. */
+static int full_queues(void *arg)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	struct sockaddr_in in;
+	kaus_fd_t listener, fds[16];
+	socklen_t len;
+	uint64_t due = 0;
+	int nr, err;
+
+	snprintf(un.sun_path + 1, sizeof(un.sun_path) - 1, "kaus-%d", getpid());
+	len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
+			  strlen(un.sun_path + 1));
+	listener = kaus_net_socket(AF_UNIX, SOCK_STREAM, 0);
+	CHECK_EQ(0, bind(kaus_fd_num(listener), (struct sockaddr *)&un, len));
+	CHECK_EQ(0, listen(kaus_fd_num(listener), 1));
+	for (nr = 0, err = 0; !err && nr < 16; nr++) {
+		fds[nr] = kaus_net_socket(AF_UNIX, SOCK_STREAM, 0);
+		err = kaus_net_connect(fds[nr], (struct sockaddr *)&un, len);
+	}
+	CHECK_EQ(-EAGAIN, err);
+	while (nr--)
+		CHECK_EQ(0, kaus_fd_close(fds[nr]));
+	CHECK_EQ(0, kaus_fd_close(listener));
+
+	listener = listen_by_hand(&in);
+	for (nr = 0, err = 0; !err && nr < 16; nr++) {
+		fds[nr] = kaus_net_socket(AF_INET, SOCK_STREAM, 0);
+		due = soon();
+		CHECK_EQ(0, kaus_fd_set_deadline(fds[nr], KAUS_FD_WRITE, due));
+		err = kaus_net_connect(fds[nr], (struct sockaddr *)&in,
+				       sizeof(in));
+	}
+	CHECK_EQ(-ETIMEDOUT, err);
+	CHECK(kaus_now_ns() >= due);
+	while (nr--)
+		CHECK_EQ(0, kaus_fd_close(fds[nr]));
+	CHECK_EQ(0, kaus_fd_close(listener));
+	return 0;
+}
+
+TEST(full_queues_say_so)
+{
+	RUN(full_queues, NULL);
 }
 
 /* ---- closing ---- */
