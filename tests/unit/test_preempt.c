@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Preemption: a goroutine that computes for ever does not stop the others, and
- * the one that was stopped at an arbitrary instruction finds every register
- * as it left it: general registers, flags with the direction flag, red zone,
- * x87 stack, SSE, AVX and AVX-512 state, control words.
+ * is left alone if there are none; the one that was stopped at an arbitrary
+ * instruction finds every register as it left it: general registers, flags with
+ * the direction flag, red zone, x87 stack, SSE, AVX and AVX-512 state, control
+ * words.
  *
  * If it is broken: the program stops making progress (a hang), or, worse, a
  * computation silently comes to a wrong result, once in ten thousand
@@ -61,6 +62,36 @@ TEST(hogs_do_not_stop_main_on_eight_procs)
 	struct kaus_options opts = ut_procs(8);
 
 	RUN_WITH(&opts, beside_hogs, NULL);
+}
+
+/* For many slices; then with somebody who waits, to see that it would have been. */
+static int alone(void *arg)
+{
+	struct kaus_stats before, after;
+	uint64_t end;
+
+	(void)arg;
+	kaus_sleep(1 * MSEC);
+	before = ut_stats();
+	end = kaus_now_ns() + 50 * MSEC;
+	while (kaus_now_ns() < end)
+		ut_spin(1000);
+	after = ut_stats();
+	CHECK_EQ(before.nr_redirects, after.nr_redirects);
+	CHECK_EQ(before.nr_preempts, after.nr_preempts);
+	CHECK_EQ(before.nr_yield_preempts, after.nr_yield_preempts);
+	ut_go(ut_hog, NULL);
+	while (ut_stats().nr_preempts == after.nr_preempts)
+		ut_spin(1000);
+	return 0;
+}
+
+TEST(who_is_alone_is_not_interrupted)
+{
+	struct kaus_options opts = ut_procs(1);
+
+	opts.slice_ns = 1 * MSEC;
+	RUN_WITH(&opts, alone, NULL);
 }
 
 static void count_up(void *arg)

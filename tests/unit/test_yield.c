@@ -142,6 +142,70 @@ TEST(ping_pong_does_not_starve_others)
 	RUN_WITH(&opts, starve, &pair);
 }
 
+/*
+ * What comes from a thread stands in the global queue, and those that give way
+ * all the time in the P's own: every 61st turn is for the former. (That one of
+ * the latter is preempted, and stands before it there, happens now and then.)
+ */
+#define GLOBAL_TURN	61
+#define NR_OWN		8
+
+static atomic_ulong own_turn, ran_at;
+
+static void count_turns(void *arg)
+{
+	for (;;) {
+		atomic_fetch_add(&own_turn, 1);
+		kaus_yield();
+	}
+}
+
+static void note_turn(void *arg)
+{
+	atomic_store(&ran_at, atomic_load(&own_turn));
+	atomic_store(&flag, true);
+}
+
+static void *put_into_the_global_queue(void *arg)
+{
+	for (int i = 0; i < 50; i++) {
+		unsigned long put_at;
+
+		atomic_store(&flag, false);
+		ut_go(note_turn, NULL);
+		put_at = atomic_load(&own_turn);
+		while (!atomic_load(&flag))
+			usleep(100);
+		/* It may have run before we looked. */
+		CHECK((long)(atomic_load(&ran_at) - put_at) <=
+		      (NR_OWN + 1) * GLOBAL_TURN);
+	}
+	atomic_store((atomic_bool *)arg, true);
+	return NULL;
+}
+
+static int turns(void *arg)
+{
+	static atomic_bool done;
+	pthread_t thread;
+
+	for (int i = 0; i < NR_OWN; i++)
+		ut_go(count_turns, NULL);
+	CHECK_EQ(0, pthread_create(&thread, NULL, put_into_the_global_queue,
+				   &done));
+	while (!atomic_load(&done))
+		kaus_sleep(1 * MSEC);
+	CHECK_EQ(0, pthread_join(thread, NULL));
+	return 0;
+}
+
+TEST(the_global_queue_has_its_turn)
+{
+	struct kaus_options opts = ut_procs(1);
+
+	RUN_WITH(&opts, turns, NULL);
+}
+
 static void spin_yielding(void *arg)
 {
 	for (;;)
