@@ -753,6 +753,43 @@ TEST(full_queues_say_so)
 	RUN(full_queues, NULL);
 }
 
+/* No descriptor is left: who knocked meanwhile is let in later. */
+static int no_descriptors(void *arg)
+{
+	kaus_fd_t listener, fds[2], client, conn;
+	struct rlimit old, none;
+	char text[64], c = 0;
+
+	listener = listen_tcp(text);
+	client = kaus_net_dial("tcp", text);
+	CHECK(client > 0);
+	getrlimit(RLIMIT_NOFILE, &old);
+	none = old;
+	none.rlim_cur = 0;
+	CHECK_EQ(0, setrlimit(RLIMIT_NOFILE, &none));
+	CHECK_EQ(-EMFILE, kaus_net_accept(listener, NULL, NULL));
+	CHECK_EQ(-EMFILE, kaus_net_accept(listener, NULL, NULL));
+	CHECK_EQ(-EMFILE, kaus_net_socket(AF_INET, SOCK_STREAM, 0));
+	CHECK_EQ(-EMFILE, kaus_net_dial("tcp", text));
+	CHECK_EQ(-EMFILE, kaus_net_listen("tcp", "127.0.0.1:0"));
+	CHECK_EQ(-EMFILE, kaus_fd_pipe(fds));
+	CHECK_EQ(1, kaus_fd_write(client, "x", 1));
+	CHECK_EQ(0, setrlimit(RLIMIT_NOFILE, &old));
+	conn = kaus_net_accept(listener, NULL, NULL);
+	CHECK(conn > 0);
+	CHECK_EQ(1, kaus_fd_read(conn, &c, 1));
+	CHECK_EQ('x', c);
+	CHECK_EQ(0, kaus_fd_close(conn));
+	CHECK_EQ(0, kaus_fd_close(client));
+	CHECK_EQ(0, kaus_fd_close(listener));
+	return 0;
+}
+
+TEST(without_descriptors_nothing_is_lost)
+{
+	RUN(no_descriptors, NULL);
+}
+
 /* ---- closing ---- */
 
 static void *accept_late(void *arg)
