@@ -38,6 +38,7 @@ int kr_gc_start(void)
 		.concurrent = set.gc_concurrent,
 		.pages = set.gc_pages,
 		.check = set.gc_check,
+		.poison = set.gc_poison,
 		.heap_profile_rate = set.heap_profile_rate,
 	}, set.nr_procs);
 	return 0;

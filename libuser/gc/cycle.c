@@ -96,6 +96,8 @@ void kr_gc_init(const struct kr_gc_settings *set, uint32_t nr_procs)
 	kr_gc.concurrent = set->concurrent;
 	kr_remark_init(set->pages);
 	kr_gc.check_wanted = set->check;
+	if (set->poison)
+		WRITE_ONCE(kr_heap.poison, true);
 	kr_gc.start_ns = kr_gc.end_ns = kr_clock_now_ns();
 	kr_gc.period_ns = PERIOD_NS;
 	sched.gc = collect_if_due;
@@ -655,6 +657,12 @@ int kr_gc_set(enum kaus_gc_setting what, int64_t value)
 		else
 			WRITE_ONCE(kr_gc.check_wanted, (uint32_t)value);
 		break;
+	case KAUS_GC_POISON:
+		if (value < 0 || value > 1)
+			err = -EINVAL;
+		else
+			WRITE_ONCE(kr_heap.poison, value);
+		break;
 	case KAUS_GC_GOAL:
 		if (value < -1)
 			err = -EINVAL;
@@ -704,6 +712,9 @@ int64_t kr_gc_get(enum kaus_gc_setting what)
 		break;
 	case KAUS_GC_CHECK:
 		value = kr_gc.check_wanted;
+		break;
+	case KAUS_GC_POISON:
+		value = READ_ONCE(kr_heap.poison);
 		break;
 	case KAUS_GC_GOAL:
 		value = kr_gc.pacer.set_goal_bytes ?

@@ -145,6 +145,7 @@ struct kr_gc_settings {
 	uint32_t concurrent;	/* enum kr_gc_mode */
 	const char *pages;	/* kr_remark_init() */
 	uint32_t check;
+	bool poison;
 	uint64_t heap_profile_rate;	/* bytes to a sample; 0: off */
 };
 

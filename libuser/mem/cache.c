@@ -324,6 +324,7 @@ enum kr_free_result kr_heap_free(struct kr_cache *cache, void *obj)
 	bytes = s->elem_bytes;
 	if (!READ_ONCE(s->needzero))
 		WRITE_ONCE(s->needzero, 1);
+	kr_obj_poison(s, index);
 	if (!(__atomic_fetch_and(&s->alloc_bits[index / 64], ~bit,
 				 __ATOMIC_ACQ_REL) & bit))	/* (C) */
 		return KR_FREE_BAD;

@@ -361,6 +361,13 @@ static enum kr_span_where where_swept(const struct kr_span *s,
 	return used ? KR_SPAN_PARTIAL : KR_SPAN_DEAD;
 }
 
+/* Objects @dead of word @w, with kr_heap.poison. */
+static KR_NOINLINE void poison(const struct kr_span *s, uint32_t w, uint64_t dead)
+{
+	for (; dead; dead &= dead - 1)
+		kr_obj_poison(s, w * 64 + (uint32_t)__builtin_ctzll(dead));
+}
+
 /*
  * Ours since its sweepgen says that it is being swept; in no list, in no cache,
  * and frees in it are ignored. With @keep it is not put into its list, nor does
@@ -381,6 +388,8 @@ static enum kr_span_where sweep(struct kr_span *s, uint32_t gen, bool keep,
 
 		used += (uint32_t)__builtin_popcountll(marked);
 		freed += (uint32_t)__builtin_popcountll(in_use & ~marked);
+		if (unlikely(READ_ONCE(kr_heap.poison)))
+			poison(s, w, in_use & ~marked);
 		WRITE_ONCE(s->alloc_bits[w], marked | tail);
 		WRITE_ONCE(s->mark_bits[w], 0);
 	}

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/barrier.h"
 #include "base/compiler.h"
@@ -16,6 +17,9 @@
 #include "mem/sizeclass.h"
 
 #define KR_SPAN_WORDS	8		/* of bits: one page of the least size */
+
+/* In each byte of what was freed, with kr_heap.poison: a word is no address. */
+#define KR_POISON	0xdb
 
 /* Where a span is: struct kr_span.state. */
 enum kr_span_where {
@@ -74,6 +78,7 @@ struct kr_heap {
 	uint32_t sweep_end;		/* numbers below are swept this time */
 	int64_t due_bytes;		/* then kr_heap_ops.due is called */
 	bool marking;			/* between mark_begin() and mark_end() */
+	bool poison;			/* KAUS_GC_POISON: what is freed is filled */
 	uint32_t sample_gen;		/* how often the rate was set; 0: never */
 
 	/* Counters. */
@@ -257,6 +262,13 @@ static inline size_t kr_obj_bytes(const struct kr_span *s)
 {
 	return s->elem_bytes -
 	       (s->kind == KR_TYPED && s->class ? sizeof(void *) : 0);
+}
+
+/* An object dies, and its bit is still set: who uses it afterwards shall notice. */
+static inline void kr_obj_poison(const struct kr_span *s, uint32_t index)
+{
+	if (unlikely(READ_ONCE(kr_heap.poison)))
+		memset(kr_obj_base(s, index), KR_POISON, kr_obj_bytes(s));
 }
 
 /* ---- marking ---- */

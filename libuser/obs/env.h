@@ -22,6 +22,7 @@ struct kr_settings {
 	uint32_t gc_concurrent;
 	const char *gc_pages;
 	uint32_t gc_check;
+	bool gc_poison;
 	uint64_t heap_profile_rate;
 	uint64_t sched_random;	/* 0: not by lot */
 	bool virtual_time;

@@ -60,6 +60,9 @@ int kaus_gc(void);
  * @KAUS_GC_PERIOD: A cycle is made if there was none for so many nanoseconds,
  *	while goroutines run; two minutes at first. -1: none is. Nor is one where
  *	%KAUS_GC_PERCENT is -1. Looked at about once a second.
+ * @KAUS_GC_POISON: 1: memory that becomes free, by kaus_free() or since nothing
+ *	refers to it, is filled with 0xdb, so that who still uses it finds no old
+ *	value there and no address; 0: it is not. Slow. KAUS_GC_POISON.
  */
 enum kaus_gc_setting {
 	KAUS_GC_PERCENT,
@@ -70,6 +73,7 @@ enum kaus_gc_setting {
 	KAUS_GC_CHECK,
 	KAUS_GC_GOAL,
 	KAUS_GC_PERIOD,
+	KAUS_GC_POISON,
 };
 
 /**
