@@ -178,7 +178,7 @@ static bool count_report(void)
 }
 
 static void report_store(struct kr_span *s, uint32_t index, size_t offset,
-			 uintptr_t old)
+			 uintptr_t old, uintptr_t new)
 {
 	struct kr_line line = { .len = 0 };
 
@@ -190,6 +190,8 @@ static void report_store(struct kr_span *s, uint32_t index, size_t offset,
 	kr_line_number(&line, offset, 0);
 	kr_line_text(&line, ": overwrote ");
 	kr_line_addr(&line, (const void *)old);
+	kr_line_text(&line, " with ");
+	kr_line_addr(&line, (const void *)new);
 	kr_line_text(&line, "\n");
 	kr_line_write(&line);
 }
@@ -237,7 +239,12 @@ RAW_READS static void each_word(struct kr_span *s, uint32_t index, size_t from,
 {
 	const char *base = kr_obj_base(s, index);
 
-	for (size_t at = from; at + 8 <= from + bytes; at += 8)
+	size_t end = kr_obj_bytes(s);
+
+	/* A map may lie: as in marking. */
+	if (from + bytes < end)
+		end = from + bytes;
+	for (size_t at = from; at + 8 <= end; at += 8)
 		fn(s, index, at, *(const volatile uintptr_t *)(base + at));
 }
 
@@ -299,7 +306,7 @@ static void look_if_told(struct kr_span *s, uint32_t index, size_t offset,
 	    !kr_obj_find((const void *)b->copy[i], &to, &old_index) ||
 	    is_in_flight(kr_obj_base(s, index) + offset))
 		return;
-	report_store(s, index, offset, b->copy[i]);
+	report_store(s, index, offset, b->copy[i], word);
 	kr_mark_word(&kr_gc.marker, b->copy[i]);
 }
 

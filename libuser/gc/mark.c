@@ -190,16 +190,31 @@ void kr_mark_word(struct kr_marker *mk, uintptr_t word)
 		mark_word(mk, &v, word, NULL);
 }
 
+/*
+ * References of entry @i of an element at @at, at most those before @end: a map
+ * may say that there are some beyond.
+ */
+static inline const char *ptrs_of(const struct kaus_type *type, size_t i,
+				  const char *at, const char *end,
+				  const char **ret_hi)
+{
+	const char *lo = at + type->ptrs[i].offset;
+	const char *hi = lo + type->ptrs[i].nr_words * 8UL;
+
+	*ret_hi = hi < end ? hi : end;
+	return lo;
+}
+
 /* The elements of a typed object, or of a piece of it. */
 static void scan_typed(struct kr_marker *mk, const struct kaus_type *type,
 		       const char *at, size_t bytes)
 {
+	const char *end = at + bytes, *lo, *hi;
+
 	for (; bytes >= type->size; at += type->size, bytes -= type->size) {
 		for (size_t i = 0; i < type->nr_ptrs; i++) {
-			const char *lo = at + type->ptrs[i].offset;
-
-			kr_mark_range(mk, lo,
-				      lo + type->ptrs[i].nr_words * 8UL);
+			lo = ptrs_of(type, i, at, end, &hi);
+			kr_mark_range(mk, lo, hi);
 		}
 	}
 }
@@ -216,9 +231,9 @@ static void mark_but_self(struct kr_marker *mk, uintptr_t base, size_t bytes,
 void kr_mark_contents(struct kr_marker *mk, const void *obj, bool but_self)
 {
 	const struct kaus_type *type;
+	const char *at, *end;
 	struct kr_span *s;
 	uint32_t index;
-	const char *at;
 	size_t bytes;
 
 	if (!kr_obj_find(obj, &s, &index) || s->kind == KR_NOSCAN)
@@ -238,13 +253,14 @@ void kr_mark_contents(struct kr_marker *mk, const void *obj, bool but_self)
 		scan_typed(mk, type, at, bytes);
 		return;
 	}
+	end = at + bytes;
 	for (const char *e = at; bytes >= type->size;
 	     e += type->size, bytes -= type->size) {
 		for (size_t i = 0; i < type->nr_ptrs; i++) {
-			const char *lo = e + type->ptrs[i].offset;
+			const char *hi, *lo = ptrs_of(type, i, e, end, &hi);
 
 			mark_but_self(mk, (uintptr_t)at, s->elem_bytes, lo,
-				      lo + type->ptrs[i].nr_words * 8UL);
+				      hi);
 		}
 	}
 }

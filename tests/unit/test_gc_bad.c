@@ -171,4 +171,68 @@ TEST(types_that_lie)
 	RUN(lies, NULL);
 }
 
+/* Made by hand: references beyond the object, and beyond all of the heap. */
+struct far {
+	struct node *named;
+	long number[7];
+};
+
+static const struct kaus_ptrs far_ptrs[] = {
+	{ 0, 1 }, { 56, 4 }, { 64, 1U << 20 }, { 0x7ffffff8, 1U << 28 },
+	{ UINT32_MAX - 7, UINT32_MAX },
+};
+static const struct kaus_type far_type = {
+	.size = sizeof(struct far),
+	.ptr_bytes = 8,
+	.nr_ptrs = sizeof(far_ptrs) / sizeof(far_ptrs[0]),
+	.ptrs = far_ptrs,
+	.name = "struct far",
+};
+
+static struct far *far[200], *far_array;
+
+static void call_nobody(void *obj, void *arg)
+{
+	CHECK(false);
+}
+
+static void *make_far(void *arg)
+{
+	for (uint64_t i = 0; i < 200; i++) {
+		far[i] = kaus_new(&far_type);
+		far[i]->named = make_node(i);
+	}
+	/* What it refers to is looked at by other means. */
+	CHECK_EQ(0, kaus_gc_finalizer_set(far[0], call_nobody, NULL));
+	far_array = kaus_new_array(&far_type, 3000);
+	far_array[2999].named = make_node(2999);
+	return NULL;
+}
+
+static int beyond(void *arg)
+{
+	concurrent((int)(intptr_t)arg);
+	elsewhere(make_far, NULL);
+	for (int k = 0; k < 3; k++) {
+		collect();
+		for (uint64_t i = 0; i < 200; i++)
+			CHECK(far[i]->named->tag == i &&
+			      is_sound(far[i]->named));
+		CHECK_EQ(2999, far_array[2999].named->tag);
+	}
+	CHECK_EQ(0, gc_stats().nr_missed);
+	CHECK_EQ(0, kaus_gc_finalizer_set(far[0], NULL, NULL));
+	return 0;
+}
+
+TEST(types_that_end_beyond)
+{
+	RUN(beyond, NULL);
+}
+
+TEST(types_that_end_beyond_by_the_check)
+{
+	RUN(beyond, (void *)1L);
+}
+
 TEST_HARNESS_MAIN

@@ -516,12 +516,19 @@ static int faults(void *arg)
 	read_reports(fd);
 	for (int i = 0; i < NR_FAULTS; i++) {
 		char line[100];
+		const char *at, *with;
 
 		snprintf(line, sizeof(line),
 			 "into struct node %p of %zu bytes, offset %zu: ",
 			 (void *)victims[i], kaus_alloc_size(victims[i]),
 			 offsetof(struct node, right));
-		CHECK(strstr(reports, line));
+		at = strstr(reports, line);
+		if (!CHECK(at))
+			continue;
+		/* What was stored there, too. */
+		with = strstr(at, " with 0x");
+		CHECK(with && strtoull(with + 6, NULL, 16) ==
+			      (uintptr_t)victims[i]->right);
 		if (i % 4 != 3)
 			continue;
 		CHECK_EQ(1, count_tree(victims[NR_FAULTS + i]->left));
