@@ -180,6 +180,71 @@ TEST(registered_memory_and_interior_pointers)
 	RUN(roots, NULL);
 }
 
+/* ---- variables that do not count ---- */
+
+#define NR_VARS 200
+
+static struct node *vars[NR_VARS];
+static struct node *registered_vars[NR_VARS];
+static struct kaus_weak weak_vars[NR_VARS], weak_registered[NR_VARS];
+static int nr_gone;
+
+static void *fill_vars(void *arg)
+{
+	for (uint64_t i = 0; i < NR_VARS; i++) {
+		vars[i] = make_node(i);
+		registered_vars[i] = make_tree(1, i);
+		weak_vars[i] = kaus_weak_make(vars[i]);
+		weak_registered[i] = kaus_weak_make(registered_vars[i]);
+	}
+	return NULL;
+}
+
+static void *look_at_vars(void *arg)
+{
+	nr_gone = 0;
+	for (uint64_t i = 0; i < NR_VARS; i++) {
+		nr_gone += !kaus_weak_get(weak_vars[i]);
+		CHECK(kaus_weak_get(weak_registered[i]));
+		CHECK_EQ(3, check_tree(registered_vars[i], i));
+	}
+	return NULL;
+}
+
+static int without_variables(void *arg)
+{
+	/* By the environment, or by the program. */
+	CHECK_EQ(arg ? 0 : 1, kaus_gc_get(KAUS_GC_DATA));
+	elsewhere(fill_vars, NULL);
+	CHECK_EQ(0, kaus_gc_root_add(&root, registered_vars,
+				     sizeof(registered_vars)));
+	if (!arg) {
+		CHECK_EQ(0, kaus_gc());
+		elsewhere(look_at_vars, NULL);
+		CHECK_EQ(0, nr_gone);
+		CHECK_EQ(0, kaus_gc_set(KAUS_GC_DATA, 0));
+	}
+	CHECK_EQ(0, kaus_gc());
+	elsewhere(look_at_vars, NULL);
+	/* But for those that a stale word seems to refer to. */
+	CHECK(nr_gone > NR_VARS / 2);
+	kaus_gc_root_del(&root);
+	return 0;
+}
+
+TEST(variables_need_not_count)
+{
+	RUN(without_variables, NULL);
+}
+
+TEST(variables_need_not_count_by_the_environment)
+{
+	setenv("KAUS_GC_DATA", "2", 1);
+	EXPECT_EQ(-EINVAL, kaus_run(without_variables, NULL));
+	setenv("KAUS_GC_DATA", "0", 1);
+	RUN(without_variables, "env");
+}
+
 /* In a channel's buffer only. */
 static int buffered(void *arg)
 {
@@ -453,7 +518,6 @@ TEST(stack_below_kaus_run)
 	RUN(uses_earlier, &earlier);
 }
 
-/* The line for each cycle: all of its fields, in the order of the manual. */
 /*
  * What a goroutine has returned is referred to by nothing else until it has been
  * fetched, which a thread does some time after the goroutine has ended.
@@ -509,6 +573,7 @@ TEST(results_stay_until_they_are_fetched)
 	RUN(collect_meanwhile, NULL);
 }
 
+/* The line for each cycle: all of its fields, in the order of the manual. */
 static int traced(void *arg)
 {
 	CHECK_EQ(0, kaus_gc_set(KAUS_GC_TRACE, 1));

@@ -8,6 +8,9 @@
  * twice or never, a weak pointer dangles, or the heap grows without end.
  */
 #define GC_THREADS
+#define GC_REQUIRE_WCSDUP
+#include <wchar.h>
+
 #include <gc.h>
 #include <gc_typed.h>
 
@@ -691,6 +694,218 @@ TEST(settings_and_statistics)
 		CHECK(GC_MALLOC(200000));
 	GC_set_max_heap_size(0);
 	CHECK(GC_MALLOC(9 << 20));
+	END();
+}
+
+/* ---- pointers into the midst, and just behind ---- */
+
+static char *inside[NR_OBJS];
+
+static void *make_inside(void *arg)
+{
+	for (int i = 0; i < NR_OBJS; i++) {
+		char *p = GC_MALLOC_ATOMIC(100);
+
+		watch(p);
+		memset(p, i % 127, 100);
+		GC_REGISTER_DISPLACEMENT(i % 101);
+		inside[i] = p + i % 101;
+	}
+	return arg;
+}
+
+static void *cut_inside(void *arg)
+{
+	memset(inside, 0, sizeof(inside));
+	return arg;
+}
+
+TEST(displacements)
+{
+	GC_INIT();
+	CHECK(GC_get_all_interior_pointers());
+	elsewhere(make_inside, NULL);
+	collect();
+	collect();
+	CHECK_EQ(0, atomic_load(&nr_gone));
+	for (int i = 0; i < NR_OBJS; i++)
+		CHECK_EQ(i % 127, inside[i][-(i % 101)]);
+	elsewhere(cut_inside, NULL);
+	collect();
+	CHECK(atomic_load(&nr_gone) >= SOME);
+	GC_set_all_interior_pointers(0);
+	CHECK_EQ(0, GC_get_all_interior_pointers());
+	END();
+}
+
+/* ---- cycles that are not to be, and what there was of them ---- */
+
+static int nr_asked;
+
+static int stop_it(void)
+{
+	nr_asked++;
+	return 1;
+}
+
+static int go_on(void)
+{
+	nr_asked++;
+	return 0;
+}
+
+static void warn(char *fmt, GC_word arg)
+{
+	(void)fmt;
+	(void)arg;
+}
+
+static void *with_base(struct GC_stack_base *sb, void *arg)
+{
+	CHECK((char *)sb->mem_base > (char *)&sb);
+	return (char *)arg + 1;
+}
+
+static void *calls_back(void *arg)
+{
+	return GC_call_with_gc_active(locked, arg);
+}
+
+TEST(cycles_on_demand)
+{
+	char *text = (char *)(uintptr_t)"text";
+	GC_word nr;
+
+	GC_INIT();
+	nr = GC_get_gc_no();
+	CHECK_EQ(0, GC_try_to_collect(stop_it));
+	CHECK_EQ(nr, GC_get_gc_no());
+	CHECK_EQ(1, GC_try_to_collect(go_on));
+	CHECK_EQ(nr + 1, GC_get_gc_no());
+	CHECK_EQ(2, nr_asked);
+	GC_set_stop_func(stop_it);
+	CHECK(GC_get_stop_func() == stop_it);
+	GC_gcollect();
+	CHECK_EQ(nr + 1, GC_get_gc_no());
+	GC_gcollect_and_unmap();
+	CHECK_EQ(nr + 2, GC_get_gc_no());
+	GC_set_stop_func(go_on);
+	GC_set_disable_automatic_collection(1);
+	CHECK(GC_get_disable_automatic_collection());
+	for (int i = 0; i < 4000; i++)
+		result = GC_MALLOC(20000);
+	CHECK_EQ(nr + 2, GC_get_gc_no());
+	GC_set_disable_automatic_collection(0);
+	for (int i = 0; i < 4000; i++)
+		result = GC_MALLOC(20000);
+	CHECK(GC_get_gc_no() > nr + 2);
+	CHECK(GC_call_with_stack_base(with_base, text) == text + 1);
+	CHECK(GC_do_blocking(calls_back, text) == text + 1);
+	GC_start_performance_measurement();
+	CHECK_EQ(0, GC_get_full_gc_total_time());
+	END();
+}
+
+TEST(numbers_of_bytes)
+{
+	size_t since, freed;
+	char *p;
+
+	GC_INIT();
+	GC_gcollect();
+	since = GC_get_bytes_since_gc();
+	freed = GC_get_expl_freed_bytes_since_gc();
+	p = GC_MALLOC(100000);
+	CHECK(GC_get_bytes_since_gc() >= since + 100000);
+	GC_FREE(p);
+	CHECK(GC_get_expl_freed_bytes_since_gc() >= freed + 100000);
+	CHECK(GC_get_heap_size() >= GC_get_free_bytes());
+	CHECK(GC_get_obtained_from_os_bytes() >= GC_get_heap_size());
+	CHECK(GC_get_obtained_from_os_bytes() >= GC_get_unmapped_bytes());
+	CHECK(GC_expand_hp(1 << 20));
+	GC_set_max_heap_size(64 << 20);
+	CHECK(!GC_expand_hp(65 << 20));
+	GC_set_max_heap_size(0);
+	END();
+}
+
+/* What is kept, and changes nothing: kaus_libgc(3). */
+TEST(settings_that_are_kept)
+{
+	GC_INIT();
+#define KEPT(name, value)					\
+	do {							\
+		GC_set_##name(value);				\
+		CHECK_EQ(value, GC_get_##name());		\
+	} while (0)
+	KEPT(no_dls, 1);
+	KEPT(find_leak, 1);
+	KEPT(dont_expand, 1);
+	KEPT(dont_precollect, 1);
+	KEPT(full_freq, 7);
+	KEPT(max_retries, 3);
+	KEPT(time_limit, 11);
+	KEPT(force_unmap_on_gcollect, 1);
+	KEPT(java_finalization, 0);
+	KEPT(java_finalization, 1);
+	GC_set_warn_proc(warn);
+	CHECK(GC_get_warn_proc() == warn);
+	GC_enable_incremental();
+	CHECK_EQ(0, GC_is_incremental_mode());
+	CHECK_EQ(GC_PROTECTS_NONE, GC_incremental_protection_needs());
+	END();
+}
+
+/* ---- other names of the same ---- */
+
+static void *debug_garbage(void *arg)
+{
+	for (int i = 0; i < NR_OBJS; i++) {
+		char *p = GC_debug_malloc(100, GC_EXTRAS);
+
+		CHECK(p && is_zero(p, 100));
+		p = GC_debug_realloc(p, 200, GC_EXTRAS);
+		GC_debug_register_finalizer_no_order(p, gone, NULL, NULL, NULL);
+		GC_debug_free(GC_debug_malloc_atomic(64, GC_EXTRAS));
+	}
+	return arg;
+}
+
+TEST(other_names)
+{
+	wchar_t *w;
+
+	GC_INIT();
+	CHECK(!strcmp("abc", GC_debug_strdup("abc", GC_EXTRAS)));
+	CHECK(!strcmp("ab", GC_debug_strndup("abc", 2, GC_EXTRAS)));
+	w = GC_WCSDUP(L"wide");
+	CHECK(w && !wcscmp(L"wide", w));
+	elsewhere(debug_garbage, NULL);
+	collect();
+	CHECK(atomic_load(&nr_gone) >= SOME);
+	END();
+}
+
+/* ---- at the end of the program ---- */
+
+TEST(all_are_finalized)
+{
+	void *long_link, *moved;
+	void **obj;
+
+	GC_INIT();
+	obj = GC_MALLOC(40);
+	watch(obj);
+	long_link = (void *)GC_HIDE_POINTER(obj);
+	CHECK_EQ(GC_SUCCESS, GC_register_long_link(&long_link, obj));
+	CHECK_EQ(GC_SUCCESS, GC_move_long_link(&long_link, &moved));
+	CHECK_EQ(0, GC_unregister_long_link(&long_link));
+	CHECK_EQ(1, GC_unregister_long_link(&moved));
+	collect();
+	CHECK_EQ(0, atomic_load(&nr_gone));
+	GC_finalize_all();
+	CHECK_EQ(1, atomic_load(&nr_gone));
+	GC_reachable_here(obj);
 	END();
 }
 
