@@ -15,6 +15,14 @@
  *		memory.high right afterwards: time until it is 1.15 times those
  *		pages, and what it is in the end. Needs the right to make a
  *		group with the memory controller of version 2
+ *	lowered	RSS_MB (512) in objects of 1 KiB, of which each 16th stays, in a
+ *		control group whose memory.max becomes a fourth of what it has,
+ *		LOWER_MS (200) after that. The program allocates and drops all
+ *		the time: is it killed, how long it took to lower the limit, how
+ *		long the worst MiB of allocations took then, and the slowest
+ *		second as a share of the mean; how soon the heap's own limit has
+ *		followed, and the most of a second that the collector took.
+ *		Needs the same right
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,6 +33,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -39,6 +48,14 @@ static uint64_t clock_ms(clockid_t clock)
 
 	clock_gettime(clock, &ts);
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+static uint64_t clock_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
 static void nap_ms(long ms)
@@ -119,10 +136,16 @@ static void drop_all_but(size_t nr, size_t step)
 	}
 }
 
+static size_t env_or(const char *name, size_t other)
+{
+	const char *env = getenv(name);
+
+	return env && atol(env) > 0 ? (size_t)atol(env) : other;
+}
+
 static void drop(void)
 {
-	const char *env = getenv("RSS_MB");
-	size_t nr = (env && atol(env) > 0 ? (size_t)atol(env) : 2048) << 10;
+	size_t nr = env_or("RSS_MB", 2048) << 10;
 	uint64_t start, cpu, half = 0;
 	double before;
 
@@ -218,13 +241,17 @@ static long long group_read(const char *name)
 	return value;
 }
 
-static bool group_enter(void)
+static bool group_make(void)
 {
 	strcpy(group, "/sys/fs/cgroup");
 	(void)group_write("cgroup.subtree_control", "+memory");
 	snprintf(group, sizeof(group), "/sys/fs/cgroup/kaus-rss-%d", getpid());
-	return !mkdir(group, 0755) && group_read("memory.current") >= 0 &&
-	       !group_write("cgroup.procs", "0");
+	return !mkdir(group, 0755) && group_read("memory.current") >= 0;
+}
+
+static bool group_enter(void)
+{
+	return group_make() && !group_write("cgroup.procs", "0");
 }
 
 static void group_leave(void)
@@ -272,6 +299,114 @@ static void pressed(void)
 	printf("pressed_left %.4g x\n", resident_mb() / ideal);
 }
 
+/* ---- a limit that is lowered ---- */
+
+#define WORK_S	10
+#define ROUND	1024		/* objects of 1 KiB */
+
+static int ready_fd;		/* the one that lowers it waits for a word there */
+
+static double work_round(void)
+{
+	uint64_t start = clock_us();
+
+	for (int i = 0; i < ROUND; i++) {
+		char *obj = must(heap_alloc_noscan(1024));
+
+		memset(obj, 1, 1024);
+		heap_drop(obj);
+	}
+	return (double)(clock_us() - start) / 1000;
+}
+
+/* Of the heap, and CPU time of the collector in ms; -1, 0: there are none. */
+static long long heap_limit(double *ret_gc_ms)
+{
+#ifdef HEAP_KAUS
+	struct kaus_gc_stats st = { .size = sizeof(st) };
+
+	*ret_gc_ms = kaus_gc_stats_read(&st) ? 0 :
+		     (double)(st.mark_cpu_ns + st.scavenge_cpu_ns) / 1e6;
+	return kaus_gc_get(KAUS_GC_LIMIT);
+#else
+	*ret_gc_ms = 0;
+	return -1;
+#endif
+}
+
+static void work_on(void)
+{
+	size_t rounds[WORK_S] = { 0 }, least = SIZE_MAX, sum = 0;
+	double worst = 0, gc_ms, gc_before, most_gc = 0, ms;
+	long long limit = heap_limit(&gc_before);
+	uint64_t start = clock_ms(CLOCK_MONOTONIC), followed = 0, now = 0;
+	size_t s = 0;
+
+	if (write(ready_fd, "r", 1) != 1)
+		exit(1);
+	while (s < WORK_S) {
+		ms = work_round();
+		if (ms > worst)
+			worst = ms;
+		rounds[s]++;
+		now = clock_ms(CLOCK_MONOTONIC) - start;
+		if (!followed && heap_limit(&gc_ms) != limit)
+			followed = now;
+		if (now / 1000 == s)
+			continue;
+		heap_limit(&gc_ms);
+		if (gc_ms - gc_before > most_gc)
+			most_gc = gc_ms - gc_before;
+		gc_before = gc_ms;
+		s = now / 1000;
+	}
+	for (s = 0; s < WORK_S; s++) {
+		sum += rounds[s];
+		if (rounds[s] < least)
+			least = rounds[s];
+	}
+	printf("lowered_round_worst %.4g ms\n", worst);
+	printf("lowered_second_least %.3g x\n",
+	       (double)least * WORK_S / (double)sum);
+	printf("lowered_rate %.4g MB/s\n", (double)sum / WORK_S);
+#ifdef HEAP_KAUS
+	printf("lowered_followed %.4g ms\n",
+	       followed ? (double)followed : WORK_S * 1000.0);
+	printf("lowered_gc_most %.3g ms/s\n", most_gc);
+#endif
+	printf("lowered_left %.4g MB\n", resident_mb());
+}
+
+static void lowered(void)
+{
+	fill(env_or("RSS_MB", 512) << 10, 1024);
+	drop_all_but(env_or("RSS_MB", 512) << 10, 16);
+	collect();
+	nap_ms((long)env_or("LOWER_MS", 200));
+	work_on();
+}
+
+/* The parent of one that is in the group: lowers the limit, sees it die or not. */
+static int lower(int fd, pid_t pid)
+{
+	char word, max[32];
+	uint64_t start;
+	int status;
+
+	if (read(fd, &word, 1) != 1)
+		fprintf(stderr, "rss: it has ended before\n");
+	snprintf(max, sizeof(max), "%lld", group_read("memory.current") / 4);
+	start = clock_us();
+	group_write("memory.max", max);
+	printf("lowered_write %.4g ms\n", (double)(clock_us() - start) / 1000);
+	printf("lowered_to %.4g MB\n", (double)atoll(max) / (1 << 20));
+	fflush(stdout);
+	if (waitpid(pid, &status, 0) != pid)
+		return 1;
+	printf("lowered_survived %d times\n", WIFEXITED(status));
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -279,6 +414,7 @@ static const struct {
 	{ "drop", drop },
 	{ "peak", peak },
 	{ "pressed", pressed },
+	{ "lowered", lowered },
 };
 
 static int run(void *arg)
@@ -290,12 +426,14 @@ static int run(void *arg)
 int main(int argc, char **argv)
 {
 	size_t nr = sizeof(works) / sizeof(works[0]), i = 0;
-	int err;
+	int err, fds[2];
+	pid_t pid;
 
 	while (argc == 2 && i < nr && strcmp(argv[1], works[i].name))
 		i++;
 	if (argc != 2 || i == nr) {
-		fprintf(stderr, "usage: %s drop|peak|pressed\n", argv[0]);
+		fprintf(stderr, "usage: %s drop|peak|pressed|lowered\n",
+			argv[0]);
 		return 2;
 	}
 	/* Before there are threads. */
@@ -303,6 +441,24 @@ int main(int argc, char **argv)
 		fprintf(stderr, "rss: no control group to be had\n");
 		group_leave();
 		return 1;
+	}
+	if (works[i].run == lowered) {
+		if (!group_make() || pipe(fds)) {
+			fprintf(stderr, "rss: no control group to be had\n");
+			rmdir(group);
+			return 1;
+		}
+		pid = fork();
+		if (pid) {
+			close(fds[1]);
+			err = pid < 0 || lower(fds[0], pid);
+			rmdir(group);
+			return err;
+		}
+		ready_fd = fds[1];
+		if (group_write("cgroup.procs", "0"))
+			return 1;
+		group[0] = 0;
 	}
 	err = heap_run(run, &i);
 	if (group[0])

@@ -3,15 +3,15 @@
 #
 # How fast memory that is not used any more goes back to the kernel, by itself:
 # this heap, Go, and malloc() of jemalloc and the C library, which free by hand.
-# Each takes ten seconds and as many gigabytes as it has. "pressed", which is on
-# this heap only and if asked for, makes a control group and limits it.
+# Each takes ten seconds and as many gigabytes as it has. "pressed" and "lowered",
+# if asked for, make a control group and limit it; they are not in Go.
 #
-# usage: run.sh [-n RUNS] [-h HEAP]... [drop|peak|pressed]...
+# usage: run.sh [-n RUNS] [-h HEAP]... [drop|peak|pressed|lowered]...
 #	-n	runs of each (1)
 #	-h	only on these of kaus, go, jemalloc, glibc
 #
 # Environment: BUILD (build directory with libkaus.so), CC, GO, RSS_MB (how much
-# is dropped, 2048).
+# is dropped, 2048; 512 for "lowered"), LOWER_MS (that long before, 200).
 set -eu
 
 top=$(cd "$(dirname "$0")/../.." && pwd)
