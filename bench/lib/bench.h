@@ -25,6 +25,7 @@ void bench_gc_pages(void);
 void bench_gc_stop(void);
 void bench_gc_store(void);
 void bench_handoff(void);
+void bench_heap_locks(void);
 void bench_mutex_1(void);
 void bench_mutex_8(void);
 void bench_net_1(void);

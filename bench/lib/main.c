@@ -23,6 +23,7 @@ static const struct {
 	{ "gc_stop", bench_gc_stop },
 	{ "gc_store", bench_gc_store },
 	{ "handoff", bench_handoff },
+	{ "heap_locks", bench_heap_locks },
 	{ "mutex_1", bench_mutex_1 },
 	{ "mutex_8", bench_mutex_8 },
 	{ "net_1", bench_net_1 },

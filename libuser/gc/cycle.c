@@ -769,7 +769,7 @@ void kr_gc_read_stats(struct kaus_gc_stats *st)
 	st->size = size;
 	st->heap_live_bytes = live > 0 ? (uint64_t)live : 0;
 	kr_final_read_stats(&st->nr_finalizers_waiting, &st->nr_finalizers);
-	st->nr_heap_lock_waits = kr_pages_lock_waits();
+	st->nr_heap_lock_waits = kr_pages_lock_waits(&st->heap_lock_wait_ns);
 	st->nr_span_list_retries = kr_centrals_retries();
 	kr_scavenge_read_stats(&st->returned_bytes, &st->scavenge_cpu_ns);
 }

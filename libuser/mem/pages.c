@@ -70,16 +70,20 @@ static struct {
 	uint64_t low_water;
 	uint64_t alarm_at;
 	void (*alarm)(void);
-	uint64_t nr_lock_waits;
+	uint64_t nr_lock_waits, lock_wait_ns;
 	uint64_t *published;	/* or NULL: nr_returnable, in the kernel's pages */
 } heap;
 
 static void heap_lock(void)
 {
+	uint64_t start;
+
 	if (likely(kr_trylock(&heap.lock)))
 		return;
+	start = kr_clock_now_ns();
 	kr_lock(&heap.lock);
 	ADD_ONCE(heap.nr_lock_waits, 1);
+	ADD_ONCE(heap.lock_wait_ns, kr_clock_now_ns() - start);
 }
 
 /* ---- bitmaps of a chunk ---- */
@@ -676,8 +680,9 @@ void kr_pages_publish(uint64_t *to)
 	kr_unlock(&heap.lock);
 }
 
-uint64_t kr_pages_lock_waits(void)
+uint64_t kr_pages_lock_waits(uint64_t *ret_ns)
 {
+	*ret_ns = READ_ONCE(heap.lock_wait_ns);
 	return READ_ONCE(heap.nr_lock_waits);
 }
 

@@ -128,8 +128,8 @@ void kr_pages_ring(void);
 void kr_pages_publish(uint64_t *to);
 
 void kr_pages_read_stats(struct kr_page_stats *ret_stats);
-/* Times that the lock was found taken. Any context. */
-uint64_t kr_pages_lock_waits(void);
+/* Times that the lock was found taken, and what that took. Any context. */
+uint64_t kr_pages_lock_waits(uint64_t *ret_ns);
 
 /* Compares all summaries with the bitmaps; for tests. True: consistent. */
 bool kr_pages_check(void);

@@ -110,7 +110,7 @@ static int dump_heap(int fd)
 	struct kaus_gc_pacer pacer;
 	struct kr_page_stats pages;
 	struct kaus_gc_stats st = { .size = sizeof(st) };
-	char line[512], limit[40] = "none";
+	char line[640], limit[40] = "none";
 	struct m *mp = kr_enter();
 	int len;
 
@@ -123,14 +123,17 @@ static int dump_heap(int fd)
 			 kib(pacer.limit_bytes),
 			 pacer.limiting ? " (ignored)" : "");
 	len = snprintf(line, sizeof(line),
-		       "heap: live %llu KiB, marked %llu KiB, goal %llu KiB, limit %s, cycles %llu, pages %llu KiB, free %llu KiB, resident of these %llu KiB, to finalize %llu\n",
+		       "heap: live %llu KiB, marked %llu KiB, goal %llu KiB, limit %s, cycles %llu, pages %llu KiB, free %llu KiB, resident of these %llu KiB, to finalize %llu, waits for its lock %llu (%llu us), for its lists %llu\n",
 		       kib(st.heap_live_bytes), kib(st.heap_marked_bytes),
 		       kib(pacer.goal_bytes), limit,
 		       (unsigned long long)st.nr_cycles,
 		       kib(pages.committed_pages << KR_HPAGE_SHIFT),
 		       kib(pages.free_pages << KR_HPAGE_SHIFT),
 		       kib(pages.returnable_pages << KR_HPAGE_SHIFT),
-		       (unsigned long long)st.nr_finalizers_waiting);
+		       (unsigned long long)st.nr_finalizers_waiting,
+		       (unsigned long long)st.nr_heap_lock_waits,
+		       (unsigned long long)st.heap_lock_wait_ns / 1000,
+		       (unsigned long long)st.nr_span_list_retries);
 	return kr_file_write_all(fd, line, (size_t)len);
 }
 

@@ -9,6 +9,7 @@
  */
 #include "utest.h"
 
+#include "mem/central.h"
 #include "mem/heap.h"
 #include "mem/pages.h"
 #include "mem/sizeclass.h"
@@ -275,6 +276,93 @@ TEST(only_whole_pages_are_returned)
 	EXPECT_EQ(1, mem[3 * KR_PAGE_SIZE]);
 	munmap(mem, 4 * KR_PAGE_SIZE);
 	_Static_assert(KR_HPAGE_BYTES % KR_PAGE_SIZE == 0, "whole pages");
+}
+
+/* ---- those who meet at the lock, or at a list ---- */
+
+#define NR_THREADS 4
+
+static atomic_bool enough;
+static struct kr_central list;
+
+static void *meet_at_lock(void *arg)
+{
+	bool clean;
+
+	while (!atomic_load(&enough)) {
+		uint32_t page = kr_pages_alloc(1, &clean);
+
+		if (page != KR_NO_PAGE)
+			kr_pages_free(page, 1);
+	}
+	return NULL;
+}
+
+static void *meet_at_list(void *arg)
+{
+	while (!atomic_load(&enough)) {
+		struct kr_span *s = kr_central_pop(&list);
+
+		if (s)
+			kr_central_push(&list, s);
+	}
+	return NULL;
+}
+
+static void start_threads(struct __test_metadata *_metadata, pthread_t *threads,
+			  void *(*fn)(void *arg))
+{
+	for (int i = 0; i < NR_THREADS; i++)
+		ASSERT_EQ(0, pthread_create(&threads[i], NULL, fn, NULL));
+}
+
+static void stop_threads(pthread_t *threads)
+{
+	atomic_store(&enough, true);
+	for (int i = 0; i < NR_THREADS; i++)
+		pthread_join(threads[i], NULL);
+}
+
+/* It hangs if nothing is counted. */
+TEST(waits_are_counted)
+{
+	pthread_t threads[NR_THREADS];
+	uint64_t ns;
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		SKIP(return, "one CPU: nobody meets anybody");
+	ASSERT_EQ(0, kr_heap_init());
+	EXPECT_EQ(0ULL, kr_pages_lock_waits(&ns));
+	EXPECT_EQ(0ULL, ns);
+	start_threads(_metadata, threads, meet_at_lock);
+	while (kr_pages_lock_waits(&ns) < 10)
+		usleep(1000);
+	stop_threads(threads);
+	kr_pages_lock_waits(&ns);
+	EXPECT_LT(0ULL, ns);
+	EXPECT_TRUE(kr_pages_check());
+}
+
+TEST(lost_races_are_counted)
+{
+	struct kr_page_cache pc = { 0 };
+	pthread_t threads[NR_THREADS];
+	int nr = 0;
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		SKIP(return, "one CPU: nobody meets anybody");
+	ASSERT_EQ(0, kr_heap_init());
+	for (int i = 0; i < 3; i++)
+		kr_central_push(&list, kr_span_new(&pc, 5, KR_NOSCAN, 0));
+	EXPECT_EQ(0ULL, READ_ONCE(list.nr_retries));
+	start_threads(_metadata, threads, meet_at_list);
+	while (READ_ONCE(list.nr_retries) < 10)
+		usleep(1000);
+	stop_threads(threads);
+	/* And none is lost by it. */
+	while (kr_central_pop(&list))
+		nr++;
+	EXPECT_EQ(3, nr);
 }
 
 TEST_HARNESS_MAIN

@@ -185,7 +185,8 @@ static void count_lines(int fd, int *ret_lines, int *ret_filled)
 	while (fgets(line, sizeof(line), f)) {
 		if (!*ret_lines)
 			CHECK(!strncmp(line, "heap: live ", 11) &&
-			      strstr(line, ", cycles "));
+			      strstr(line, ", cycles ") &&
+			      strstr(line, ", waits for its lock "));
 		++*ret_lines;
 		*ret_filled += strspn(line, " \n") < strlen(line);
 		CHECK(line[strlen(line) - 1] == '\n');

@@ -169,6 +169,7 @@ int kaus_gc_thread_unregister(void);
  * @nr_finalizers: Finalizers and cleanups called so far.
  * @nr_finalizers_waiting: Of objects that have died, not called yet.
  * @nr_heap_lock_waits: Times that the lock of the heap's pages was found taken.
+ * @heap_lock_wait_ns: Time spent waiting for it, sum over threads.
  * @nr_span_list_retries: Times that another one was faster at a list of spans.
  * @returned_bytes: Unused memory of the heap that went back to the kernel so far.
  * @scavenge_cpu_ns: CPU time of the thread that returns it by itself; stale by
@@ -197,6 +198,7 @@ struct kaus_gc_stats {
 	uint64_t nr_finalizers;
 	uint64_t nr_finalizers_waiting;
 	uint64_t nr_heap_lock_waits;
+	uint64_t heap_lock_wait_ns;
 	uint64_t nr_span_list_retries;
 	uint64_t returned_bytes;
 	uint64_t scavenge_cpu_ns;
