@@ -8,10 +8,12 @@
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
-# Build variants: SAN=asan|tsan, CC=gcc|clang (say B=... to keep both).
+# Build variants: SAN=asan|tsan, TINY=1 (short buffers), CC=gcc|clang (say B=... to
+# keep both).
 CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
 SAN ?=
-B ?= build$(if $(SAN),/$(SAN))
+TINY ?=
+B ?= build$(if $(SAN),/$(SAN))$(if $(TINY),/tiny)
 KERNELS ?= 6.1 6.12 6.12-rt
 # Of the virtual machines of vm-check and debug-check.
 CPUS ?= 2
@@ -49,7 +51,7 @@ CFLAGS ?= -O2 -g
 # Never -I.: the directory asm/ would shadow <asm/*.h>.
 LIB_CFLAGS = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) -fPIC -fvisibility=hidden \
 	-ftls-model=initial-exec -pthread $(WARN) $(SANFLAGS) \
-	-Iuapi -Ilibuser/include -Ilibuser -Iasm
+	$(if $(TINY),-DKAUS_TINY) -Iuapi -Ilibuser/include -Ilibuser -Iasm
 LIB_LIBS := -lurcu-memb -lurcu-common -luring
 LIB_MAP := $(wildcard libuser/api/kaus.map)
 # A sanitizer's run time is in the program, not in the library.
@@ -190,7 +192,7 @@ module:
 
 tests: lib
 	+$(Q)$(MAKE) --no-print-directory -C tests B=$(abspath $(B)) \
-		CC='$(CC)' SAN=$(SAN) KAUS_LIB_IS_BUILT=1 all
+		CC='$(CC)' SAN=$(SAN) TINY=$(TINY) KAUS_LIB_IS_BUILT=1 all
 
 EXAMPLES := $(sort $(notdir $(patsubst %/,%,$(dir $(wildcard examples/*/*.c)))))
 EX_CFLAGS = -std=gnu11 $(CFLAGS) -pthread $(WARN) $(SANFLAGS) -Ilibuser/include
@@ -226,11 +228,11 @@ run:
 
 check:
 	$(Q)tools/deps.sh build kmod vm run style dkms
-	$(Q)KERNELS='$(KERNELS)' tools/check.sh static native sanitizers vm
+	$(Q)KERNELS='$(KERNELS)' tools/check.sh static native sanitizers tiny vm
 
 check-native:
 	$(Q)tools/deps.sh build kselftest
-	$(Q)B='$(B)' SAN='$(SAN)' CC='$(CC)' tools/check.sh native
+	$(Q)B='$(B)' SAN='$(SAN)' TINY='$(TINY)' CC='$(CC)' tools/check.sh native
 
 vm-check:
 	$(Q)tools/deps.sh build kmod vm kselftest
@@ -377,7 +379,8 @@ help:
 	@echo '  clean         remove build/'
 	@echo
 	@echo 'Testing:'
-	@echo '  check-native  unit tests without the module (SAN=asan|tsan; check does both)'
+	@echo '  check-native  unit tests without the module (SAN=asan|tsan, TINY=1: with short'
+	@echo '                buffers; check does all of them)'
 	@echo '  vm-check      module and unit tests in the virtual machines (CPUS=$(CPUS)'
 	@echo '                KERNELS="$(KERNELS)")'
 	@echo '  fuzz          the module under random users (LIVES=100000 IOCTLS=10000000'

@@ -29,6 +29,10 @@
 #define TRAMP_FRAME	512
 
 /* So many stores of an M are told before they are looked at. */
+#ifdef KAUS_TINY
+#define TOLD_MAX	2
+#else
 #define TOLD_MAX	255
+#endif
 
 #endif /* KAUS_ASM_OFFSETS_H */

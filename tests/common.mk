@@ -5,7 +5,7 @@
 # TEST_EXTRA_SRC for sources linked into each of its programs.
 
 top := $(realpath $(dir $(lastword $(MAKEFILE_LIST)))..)
-B ?= $(top)/build$(if $(SAN),/$(SAN))
+B ?= $(top)/build$(if $(SAN),/$(SAN))$(if $(TINY),/tiny)
 OUTPUT ?= $(B)/tests/$(notdir $(CURDIR))
 KSELFTEST := $(top)/build/kselftest/tools/testing/selftests
 
@@ -20,7 +20,7 @@ CFLAGS += -std=gnu11 -pthread -Wall -Wextra -Werror -Wundef \
 sanflags-asan := -fsanitize=address
 sanflags-tsan := -fsanitize=thread
 CFLAGS += $(if $(SAN),$(sanflags-$(SAN)) -fno-omit-frame-pointer)
-CPPFLAGS += -I$(top)/uapi -I$(top)/libuser/include -I$(top)/tests/lib -I$(top)/tests/unit -I$(KSELFTEST)
+CPPFLAGS += $(if $(TINY),-DKAUS_TINY) -I$(top)/uapi -I$(top)/libuser/include -I$(top)/tests/lib -I$(top)/tests/unit -I$(KSELFTEST)
 
 # The programs run elsewhere than where they were built; see `install`.
 RPATH := -Wl,-rpath,'$$ORIGIN/../lib' -Wl,-rpath,$(B)
@@ -69,7 +69,7 @@ ifeq ($(KAUS_LIB_IS_BUILT),)
 $(B)/libkaus.so $(B)/libkausgc.so $(B)/libkaus-internal.a: FORCE-lib
 .PHONY: FORCE-lib
 FORCE-lib:
-	+@$(MAKE) --no-print-directory -C $(top) B=$(B) SAN=$(SAN) lib
+	+@$(MAKE) --no-print-directory -C $(top) B=$(B) SAN=$(SAN) TINY=$(TINY) lib
 endif
 
 -include $(wildcard $(OUTPUT)/.*.d)

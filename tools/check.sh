@@ -3,7 +3,7 @@
 #
 # Build and run suites of tests and add up their results.
 #
-#	tools/check.sh static|native|sanitizers|vm|upgrade|debug|fuzz...
+#	tools/check.sh static|native|sanitizers|tiny|vm|upgrade|debug|fuzz...
 #
 # Each suite's log stays in build/results. The last line is
 # "N passed, N failed, N skipped"; the exit status says whether any failed.
@@ -69,7 +69,7 @@ suite() {
 build() {
 	echo "== build: $*"
 	if make -k -s -j"$(nproc)" --no-print-directory B="$B" SAN="${SAN:-}" \
-		CC="${CC:-gcc}" KERNELS="$KERNELS" "$@" >"$results/build.log" 2>&1; then
+		TINY="${TINY:-}" CC="${CC:-gcc}" KERNELS="$KERNELS" "$@" >"$results/build.log" 2>&1; then
 		passed=$((passed + 1))
 	else
 		cat "$results/build.log"
@@ -239,6 +239,13 @@ for what; do
 			suite "native-$s" tools/run-tests.sh -r "$RERUNS" \
 				$(B=$B/$s programs unit)
 		done
+		;;
+	tiny)
+		# What has buffers: the heap and the collector.
+		TINY=1 B=$B/tiny build lib tests TARGETS=unit
+		# shellcheck disable=SC2046
+		suite native-tiny tools/run-tests.sh -r "$RERUNS" \
+			$(B=$B/tiny programs unit | grep -E '/test_(alloc|gc|heap|libgc|stress)')
 		;;
 	vm)
 		build lib tests kmod kmod-next kmod-reduced

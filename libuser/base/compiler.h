@@ -43,4 +43,14 @@
 #define KR_TSAN 0
 #endif
 
+/*
+ * The length of a buffer, or how much is done at once. A build for tests (make
+ * TINY=1) has it small, so that what happens at the end of it is not rare.
+ */
+#ifdef KAUS_TINY
+#define KR_SIZE(usual, tiny)	(tiny)
+#else
+#define KR_SIZE(usual, tiny)	(usual)
+#endif
+
 #endif /* KR_BASE_COMPILER_H */

@@ -49,7 +49,8 @@
 #include "mem/persist.h"
 #include "sched/sched.h"
 
-#define CHUNK_BYTES	(4UL << 10)	/* copied with preemption off */
+/* Copied with preemption off. */
+#define CHUNK_BYTES	KR_SIZE(4UL << 10, 64UL)
 
 KR_API uint32_t kaus_gc_barrier_on;
 

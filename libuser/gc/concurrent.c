@@ -40,8 +40,9 @@
 #include "sched/scan.h"
 #include "sched/sched.h"
 
-#define STEP_BUDGET	(48UL << 10)	/* bytes to scan, preemption off */
-#define END_BUDGET	(16UL << 10)	/* and in the last stop */
+/* Bytes to scan with preemption off, and in the last stop. */
+#define STEP_BUDGET	KR_SIZE(48UL << 10, 1UL << 10)
+#define END_BUDGET	KR_SIZE(16UL << 10, 256UL)
 #define MAX_STOPS	16		/* then all is done in the last one */
 #define STEP_BYTES	(64LL << 10)	/* allocated, until who did it helps */
 #define ASSIST_MAX	(256UL << 10)

@@ -49,7 +49,7 @@
 #include "sched/sched.h"
 #include "sched/stw.h"
 
-#define SWEEP_STEP	8U	/* spans, until others get a chance */
+#define SWEEP_STEP	KR_SIZE(8U, 1U)	/* spans, until others get a chance */
 #define PERIOD_NS	120000000000ULL
 #define LONG_NS		1000000ULL	/* a stop that is worth sharing */
 

@@ -17,7 +17,7 @@
 struct m;
 
 /* So many stores of a P are told before they are looked at. */
-#define KR_GC_MAX_OLD	256
+#define KR_GC_MAX_OLD	KR_SIZE(256, 2)
 
 /* A plain thread whose stack counts, and which has a cache of its own. */
 struct kr_gc_thread {

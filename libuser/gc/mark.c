@@ -19,8 +19,8 @@
 #include "sched/scan.h"
 #include "sched/sched.h"
 
-#define PIECE_BYTES	(16UL << 10)
-#define SHARE_EVERY	64
+#define PIECE_BYTES	KR_SIZE(16UL << 10, 512UL)
+#define SHARE_EVERY	KR_SIZE(64, 1)
 #define GROUP_WORDS	8
 #define ITEM_COST	64	/* bytes that are as much work as fetching one */
 

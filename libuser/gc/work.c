@@ -27,7 +27,7 @@
 #include "sched/scan.h"
 
 #define CHUNK_BLOCKS	64
-#define SHARE_MIN	16
+#define SHARE_MIN	KR_SIZE(16, 2)
 
 static struct {
 	uint32_t lock KR_PAIR_ALIGNED;

@@ -11,8 +11,8 @@
 
 #include "base/compiler.h"
 
-#define KR_BLOCK_ITEMS	510
-#define KR_FIFO_ITEMS	16	/* a power of two */
+#define KR_BLOCK_ITEMS	KR_SIZE(510U, 6U)
+#define KR_FIFO_ITEMS	KR_SIZE(16U, 2U)	/* a power of two */
 
 struct kr_block {
 	struct kr_block *next;

@@ -11,9 +11,10 @@
 #include "mem/trim.h"
 #include "os/os.h"
 
-#define COUNT_BYTES	(32UL << 10)	/* freed, until others are told */
-#define CLAIM_BYTES	(8UL << 10)	/* zeroed at once, at most */
-#define CLAIM_MIN	4
+/* Freed, until others are told; zeroed at once, at most. */
+#define COUNT_BYTES	KR_SIZE(32UL << 10, 64UL)
+#define CLAIM_BYTES	KR_SIZE(8UL << 10, 16UL)
+#define CLAIM_MIN	KR_SIZE(4, 1)
 
 static struct {
 	uint32_t lock;			/* appending */
