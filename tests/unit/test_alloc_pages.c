@@ -12,6 +12,7 @@
 #include "mem/central.h"
 #include "mem/heap.h"
 #include "mem/pages.h"
+#include "mem/scavenge.h"
 #include "mem/sizeclass.h"
 #include "os/os.h"
 
@@ -276,6 +277,67 @@ TEST(only_whole_pages_are_returned)
 	EXPECT_EQ(1, mem[3 * KR_PAGE_SIZE]);
 	munmap(mem, 4 * KR_PAGE_SIZE);
 	_Static_assert(KR_HPAGE_BYTES % KR_PAGE_SIZE == 0, "whole pages");
+}
+
+/* ---- what is returned first ---- */
+
+#define NR_ALL	4096U		/* pages */
+#define NR_HUGE	256U		/* of ours in a huge page */
+
+enum { LOW_HUGE, HIGH_HUGE, LONG, LOW_SHORT, HIGH_SHORT, NR_FREED };
+
+static struct kr_run freed[NR_FREED];
+
+/* All pages of a run have memory, or none has. */
+static int is_resident(struct kr_run run)
+{
+	unsigned char there[NR_HUGE * KR_HPAGE_KERNEL];
+	size_t nr = run.nr * KR_HPAGE_KERNEL, nr_there = 0;
+
+	if (mincore(addr_of(run.page), nr * KR_PAGE_SIZE, there))
+		return -1;
+	for (size_t i = 0; i < nr; i++)
+		nr_there += there[i] & 1;
+	return nr_there == nr ? 1 : nr_there ? -2 : 0;
+}
+
+/* Those of @order from @from on are there, and those before are not. */
+static bool are_left(const int *order, int from)
+{
+	for (int i = 0; i < NR_FREED; i++)
+		if (is_resident(freed[order[i]]) != (i >= from))
+			return false;
+	return true;
+}
+
+/* Whole huge pages, then long runs, then short ones; high addresses first. */
+TEST(the_largest_and_highest_goes_first)
+{
+	static const int order[NR_FREED] = {
+		HIGH_HUGE, LOW_HUGE, LONG, HIGH_SHORT, LOW_SHORT,
+	};
+	uint32_t page, huge;
+	bool clean;
+
+	ASSERT_EQ(0, kr_pages_init(MAX_BYTES));
+	page = kr_pages_alloc(NR_ALL, &clean);
+	ASSERT_NE(KR_NO_PAGE, page);
+	memset(addr_of(page), 1, NR_ALL * KR_HPAGE_BYTES);
+	huge = (page + 2 * NR_HUGE) & ~(NR_HUGE - 1);
+	freed[LOW_SHORT] = (struct kr_run){ page + 4, 3 };
+	freed[LONG] = (struct kr_run){ page + 100, 20 };
+	freed[LOW_HUGE] = (struct kr_run){ huge, NR_HUGE };
+	freed[HIGH_HUGE] = (struct kr_run){ huge + 4 * NR_HUGE, NR_HUGE };
+	freed[HIGH_SHORT] = (struct kr_run){ huge + 6 * NR_HUGE + 7, 3 };
+	for (int i = 0; i < NR_FREED; i++)
+		kr_pages_free(freed[i].page, freed[i].nr);
+	EXPECT_TRUE(are_left(order, 0));
+	for (int i = 0; i < NR_FREED; i++) {
+		EXPECT_EQ(freed[order[i]].nr, kr_scavenge(freed[order[i]].nr));
+		EXPECT_TRUE(are_left(order, i + 1)) TH_LOG("after %d", i);
+	}
+	EXPECT_EQ(0ULL, kr_scavenge(UINT64_MAX));
+	EXPECT_TRUE(kr_pages_check());
 }
 
 /* ---- those who meet at the lock, or at a list ---- */

@@ -2,7 +2,7 @@
 /*
  * The collector, given what it should not be given: words that are no pointers
  * where a type has some, types that tell less or more than there is, pointers
- * just behind an object.
+ * just behind an object, frees while it is at work.
  *
  * If it is broken: it faults, keeps or frees the wrong object, or never ends.
  */
@@ -233,6 +233,67 @@ TEST(types_that_end_beyond)
 TEST(types_that_end_beyond_by_the_check)
 {
 	RUN(beyond, (void *)1L);
+}
+
+/* ---- freed, and once more, while a cycle is under way ---- */
+
+static struct node *twice[100];
+static struct kaus_weak weak_twice[100];
+
+static void *make_twice(void *arg)
+{
+	for (uint64_t i = 0; i < 100; i++) {
+		twice[i] = make_node(i);
+		weak_twice[i] = kaus_weak_make(twice[i]);
+	}
+	return NULL;
+}
+
+/* With preemption off the cycle that there is stays. */
+static bool free_twice(uint64_t i)
+{
+	struct node *n = twice[i];
+	bool marking;
+
+	kaus_preempt_disable();
+	marking = __atomic_load_n(&kaus_gc_barrier_on, __ATOMIC_RELAXED);
+	if (marking) {
+		kaus_free(n);
+		kaus_free(n);
+		/* It is ignored, but for what was to be told of it. */
+		CHECK(n->tag == i && is_sound(n));
+		CHECK(!kaus_weak_get(weak_twice[i]));
+		twice[i] = NULL;
+	}
+	kaus_preempt_enable();
+	return marking;
+}
+
+static int in_a_cycle(void *arg)
+{
+	uint64_t live;
+
+	concurrent(0);
+	CHECK_EQ(0, kaus_gc_set(KAUS_GC_POISON, 1));
+	elsewhere(make_ballast, (void *)14UL);
+	elsewhere(make_twice, NULL);
+	live = count_live();
+	kaus_waitgroup_add(&mutators, 1);
+	ut_go(collector, NULL);
+	for (uint64_t i = 0; i < 100; i++)
+		while (!free_twice(i))
+			kaus_yield();
+	atomic_store(&planted, true);
+	kaus_waitgroup_wait(&mutators);
+	/* And it is freed as everything else. */
+	CHECK(count_live() < live - 50);
+	CHECK_EQ(32767, count_tree(ballast));
+	return 0;
+}
+
+TEST(freed_twice_in_a_cycle)
+{
+	RUN(in_a_cycle, NULL);
 }
 
 TEST_HARNESS_MAIN
