@@ -43,6 +43,12 @@
  * swept first, if the object is marked and so will survive that; if not,
  * sweeping frees it.
  *
+ * Structures of spans that are no more are kept in a list. When memory is short,
+ * or a heap has come to rest, they leave it for a map of bits, and pages of the
+ * kernel's on which there are no others go back. What reads such a page, as those
+ * do who look at all spans, or at a head of the list that has changed by then,
+ * sees zeros: a span that is DEAD and was never swept.
+ *
  * Rejected: lists of free objects (they touch objects to be swept, and tell no
  * second free); lists of spans to be swept per class, as in Go's mcentral
  * (a full span would have to be found in them when it no longer is).
@@ -70,6 +76,13 @@ static struct {
 	uint32_t grow_lock;
 	uint32_t nr_committed;		/* span structures */
 	struct kr_central dead KR_PAIR_ALIGNED;	/* span structures to reuse */
+
+	/* grow_lock: structures that are not in that list either. */
+	uint64_t *spare;		/* a bit for each */
+	uint64_t *returned;		/* a bit for each of their pages */
+	uint32_t nr_spare;
+	uint32_t spare_word;		/* none in words below */
+	uint32_t return_lock;		/* one at a time */
 } heap;
 
 static int init_locked(void)
@@ -139,6 +152,43 @@ static int table_grow(uint32_t nr_pages)
 	return err;
 }
 
+static bool bit_is_set(const uint64_t *bits, uint32_t nr)
+{
+	return bits[nr / 64] & 1ULL << nr % 64;
+}
+
+static void bit_set(uint64_t *bits, uint32_t nr, bool on)
+{
+	if (on)
+		bits[nr / 64] |= 1ULL << nr % 64;
+	else
+		bits[nr / 64] &= ~(1ULL << nr % 64);
+}
+
+/* The kernel's page on which byte @at of structure @nr is. */
+static uint32_t page_of(uint32_t nr, size_t at)
+{
+	return (uint32_t)((nr * sizeof(struct kr_span) + at) / KR_PAGE_SIZE);
+}
+
+/* The lowest: so the pages in use are few. */
+static struct kr_span *spare_get_locked(void)
+{
+	uint32_t nr;
+
+	if (!heap.nr_spare)
+		return NULL;
+	while (!heap.spare[heap.spare_word])
+		heap.spare_word++;
+	nr = heap.spare_word * 64 +
+	     (uint32_t)__builtin_ctzll(heap.spare[heap.spare_word]);
+	bit_set(heap.spare, nr, false);
+	heap.nr_spare--;
+	bit_set(heap.returned, page_of(nr, 0), false);
+	bit_set(heap.returned, page_of(nr, sizeof(struct kr_span) - 1), false);
+	return &kr_heap.spans[nr];
+}
+
 static struct kr_span *span_get(void)
 {
 	struct kr_span *s = kr_central_pop(&heap.dead);
@@ -147,6 +197,11 @@ static struct kr_span *span_get(void)
 	if (s)
 		return s;
 	kr_lock(&heap.grow_lock);
+	s = spare_get_locked();
+	if (s) {
+		kr_unlock(&heap.grow_lock);
+		return s;
+	}
 	nr = READ_ONCE(kr_heap.nr_spans);
 	if (nr >= heap.nr_committed) {
 		if (nr + SPAN_STEP > kr_pages.max_pages ||
@@ -161,6 +216,157 @@ static struct kr_span *span_get(void)
 	smp_store_release(&kr_heap.nr_spans, nr + 1);
 	kr_unlock(&heap.grow_lock);
 	return &kr_heap.spans[nr];
+}
+
+/* ---- structures that go back ---- */
+
+#define SPARE_STEP	256U	/* structures or pages, with the lock held */
+#define RETURN_MIN	(1UL << 20)
+
+static int spare_init_locked(void)
+{
+	size_t spans = (size_t)kr_pages.max_pages / 64 * sizeof(uint64_t);
+	void *mem;
+
+	if (heap.spare)
+		return 0;
+	/* A page has more structures than one. */
+	if (kr_vm_map(2 * spans, false, &mem))
+		return -ENOMEM;
+	heap.spare = mem;
+	heap.returned = heap.spare + spans / sizeof(uint64_t);
+	return 0;
+}
+
+/* From the list to the map. False: there are no more. */
+static bool spare_some_locked(void)
+{
+	struct kr_span *s = NULL;
+
+	for (uint32_t i = 0; i < SPARE_STEP; i++) {
+		uint32_t nr;
+
+		s = kr_central_pop(&heap.dead);
+		if (!s)
+			break;
+		nr = kr_span_nr(s);
+		bit_set(heap.spare, nr, true);
+		heap.nr_spare++;
+		if (nr / 64 < heap.spare_word)
+			heap.spare_word = nr / 64;
+	}
+	return s;
+}
+
+/* All that are on this page, in part or as a whole, become @spare, or are. */
+static bool page_is_spare(uint32_t page)
+{
+	size_t at = (size_t)page * KR_PAGE_SIZE;
+	uint32_t lo = (uint32_t)(at / sizeof(struct kr_span));
+	uint32_t hi = (uint32_t)((at + KR_PAGE_SIZE - 1) /
+				 sizeof(struct kr_span));
+
+	for (; lo <= hi; lo++)
+		if (!bit_is_set(heap.spare, lo))
+			return false;
+	return true;
+}
+
+/* They are nobody's while their pages go back. */
+static void hide_locked(uint32_t page, uint32_t end, bool hide)
+{
+	size_t lo = (size_t)page * KR_PAGE_SIZE / sizeof(struct kr_span);
+	size_t hi = ((size_t)end * KR_PAGE_SIZE - 1) / sizeof(struct kr_span);
+
+	for (size_t nr = lo; nr <= hi; nr++)
+		bit_set(heap.spare, (uint32_t)nr, !hide);
+	if (hide) {
+		heap.nr_spare -= (uint32_t)(hi - lo + 1);
+		return;
+	}
+	heap.nr_spare += (uint32_t)(hi - lo + 1);
+	if (lo / 64 < heap.spare_word)
+		heap.spare_word = (uint32_t)(lo / 64);
+}
+
+/* The next run of pages from @page on, not more than a few. Or an empty one. */
+static void find_run_locked(uint32_t page, uint32_t nr_pages, uint32_t *ret_lo,
+			    uint32_t *ret_hi)
+{
+	uint32_t end = page + SPARE_STEP < nr_pages ? page + SPARE_STEP :
+						      nr_pages, hi;
+
+	while (page < end && (bit_is_set(heap.returned, page) ||
+			      !page_is_spare(page)))
+		page++;
+	for (hi = page; hi < end && !bit_is_set(heap.returned, hi) &&
+			page_is_spare(hi); hi++)
+		;
+	*ret_lo = page;
+	*ret_hi = hi;
+}
+
+static bool is_worth_it(void)
+{
+	uint32_t nr = READ_ONCE(kr_heap.nr_spans);
+	struct kr_page_stats st;
+	uint64_t in_use;
+
+	kr_pages_read_stats(&st);
+	/* A span has a page at least. */
+	in_use = st.committed_pages - st.free_pages + READ_ONCE(heap.nr_spare);
+	return nr > in_use && (nr - in_use) * sizeof(struct kr_span) >= RETURN_MIN;
+}
+
+uint64_t kr_heap_return_dead(void)
+{
+	uint32_t nr_pages, lo = 0, hi;
+	uint64_t bytes = 0;
+	bool more = true;
+
+	if (!kr_heap_is_on() || !is_worth_it() || !kr_trylock(&heap.return_lock))
+		return 0;
+	kr_lock(&heap.grow_lock);
+	if (spare_init_locked())
+		more = false;
+	kr_unlock(&heap.grow_lock);
+	if (!more)
+		goto out;
+	while (more) {
+		kr_lock(&heap.grow_lock);
+		more = spare_some_locked();
+		kr_unlock(&heap.grow_lock);
+	}
+	/* The first one is none, so the first page stays. */
+	nr_pages = page_of(READ_ONCE(kr_heap.nr_spans), 0);
+	for (hi = 1; hi < nr_pages;) {
+		struct kr_vm_range range;
+		int err = 0;
+
+		kr_lock(&heap.grow_lock);
+		find_run_locked(hi, nr_pages, &lo, &hi);
+		if (lo < hi)
+			hide_locked(lo, hi, true);
+		kr_unlock(&heap.grow_lock);
+		if (lo == hi)
+			continue;
+		range = (struct kr_vm_range){
+			(char *)kr_heap.spans + (size_t)lo * KR_PAGE_SIZE,
+			(size_t)(hi - lo) * KR_PAGE_SIZE };
+		err = kr_vm_return(&range, 1);
+		kr_lock(&heap.grow_lock);
+		hide_locked(lo, hi, false);
+		for (uint32_t i = lo; !err && i < hi; i++)
+			bit_set(heap.returned, i, true);
+		kr_unlock(&heap.grow_lock);
+		/* Memory that is locked is refused. */
+		if (err)
+			break;
+		bytes += range.size;
+	}
+out:
+	kr_unlock(&heap.return_lock);
+	return bytes;
 }
 
 static void table_set(uint32_t page, uint32_t npages, uint32_t nr)

@@ -363,6 +363,14 @@ static inline uint32_t kr_span_nr(const struct kr_span *s)
 	return (uint32_t)(s - kr_heap.spans);
 }
 
+/**
+ * kr_heap_return_dead() - Return memory of structures of spans that are no more.
+ *
+ * Does nothing if there is not much. Context: a thread that has the time.
+ * Return: so many bytes.
+ */
+uint64_t kr_heap_return_dead(void);
+
 /* Words of bits that a span has objects in. */
 static inline uint32_t kr_span_words(const struct kr_span *s)
 {

@@ -32,6 +32,9 @@
  * all, and once. They could not be used for anything else meanwhile, but a
  * program that allocates would soon use them again.
  *
+ * So do, when there is nothing else to be done, structures of spans that are no
+ * more (heap.c).
+ *
  * When the kernel says that memory is short, by one of the ways in
  * os/pressure.c, all of it goes back, at once, and what else is not used: see
  * kr_scavenge_ops. When it says, by way of the module, that it reclaims memory
@@ -387,8 +390,10 @@ static bool look(bool idle)
 	/* Last: what is free is had for less. */
 	if (look_at_spans(&st))
 		idle = false;
-	if (idle)
+	if (idle) {
+		count_bytes(kr_heap_return_dead());
 		kr_pages_set_alarm(keep + KR_SCAVENGE_MIN_PAGES / 2, wake);
+	}
 	return idle;
 }
 
@@ -424,6 +429,7 @@ void *kr_scavenge_main(void *arg)
 		if (pressed) {
 			kr_scavenge(UINT64_MAX);
 			kr_scavenge_spans(UINT64_MAX);
+			count_bytes(kr_heap_return_dead());
 			ops->pressed();
 		}
 		if (wanted || pressed)
