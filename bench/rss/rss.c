@@ -15,6 +15,7 @@
  *		memory.high right afterwards: time until it is 1.15 times those
  *		pages, and what it is in the end. Needs the right to make a
  *		group with the memory controller of version 2
+ *	pressed_drop	"drop", in such a group: time until half is gone
  *	lowered	RSS_MB (512) in objects of 1 KiB, of which each 16th stays, in a
  *		control group whose memory.max becomes a fourth of what it has,
  *		LOWER_MS (200) after that. The program allocates and drops all
@@ -277,26 +278,46 @@ static void touch(size_t bytes)
 	munmap(p, bytes);
 }
 
-static void pressed(void)
+/* The limit is reached now: ms until no more than @mb is resident. */
+static double press(double mb)
 {
-	double ideal = fill_and_drop();
 	uint64_t start, now, done = 0;
 	size_t bytes = 4 << 20;
 	char high[32];
 
 	snprintf(high, sizeof(high), "%lld", group_read("memory.current"));
-	start = clock_ms(CLOCK_MONOTONIC);
+	start = clock_us();
 	group_write("memory.high", high);
 	do {
 		touch(bytes);
-		now = clock_ms(CLOCK_MONOTONIC) - start;
-		if (!done && resident_mb() < 1.15 * ideal)
+		now = clock_us() - start;
+		if (!done && resident_mb() < mb)
 			done = now;
 		nap_ms(1);
-	} while (now < PATIENCE_MS * 6 && (!done || now < done + 1000));
+	} while (now < PATIENCE_MS * 6000 && (!done || now < done + 1000000));
+	return done ? (double)done / 1000 : 6.0 * PATIENCE_MS;
+}
+
+static void pressed(void)
+{
+	double ideal = fill_and_drop(), done = press(1.15 * ideal);
+
 	printf("pressed_ideal %.4g MB\n", ideal);
-	printf("pressed_done %.4g ms\n", done ? (double)done : 6.0 * PATIENCE_MS);
+	printf("pressed_done %.4g ms\n", done);
 	printf("pressed_left %.4g x\n", resident_mb() / ideal);
+}
+
+static void pressed_drop(void)
+{
+	size_t nr = env_or("RSS_MB", 2048) << 10;
+	double before;
+
+	fill(nr, 1024);
+	before = resident_mb();
+	drop_all_but(nr, 0);
+	collect();
+	printf("pressed_drop_half %.4g ms\n", press(before / 2));
+	printf("pressed_drop_left %.4g MB\n", resident_mb());
 }
 
 /* ---- a limit that is lowered ---- */
@@ -414,6 +435,7 @@ static const struct {
 	{ "drop", drop },
 	{ "peak", peak },
 	{ "pressed", pressed },
+	{ "pressed_drop", pressed_drop },
 	{ "lowered", lowered },
 };
 
@@ -432,12 +454,13 @@ int main(int argc, char **argv)
 	while (argc == 2 && i < nr && strcmp(argv[1], works[i].name))
 		i++;
 	if (argc != 2 || i == nr) {
-		fprintf(stderr, "usage: %s drop|peak|pressed|lowered\n",
+		fprintf(stderr, "usage: %s drop|peak|pressed|pressed_drop|lowered\n",
 			argv[0]);
 		return 2;
 	}
 	/* Before there are threads. */
-	if (works[i].run == pressed && !group_enter()) {
+	if ((works[i].run == pressed || works[i].run == pressed_drop) &&
+	    !group_enter()) {
 		fprintf(stderr, "rss: no control group to be had\n");
 		group_leave();
 		return 1;

@@ -3,10 +3,11 @@
 #
 # How fast memory that is not used any more goes back to the kernel, by itself:
 # this heap, Go, and malloc() of jemalloc and the C library, which free by hand.
-# Each takes ten seconds and as many gigabytes as it has. "pressed" and "lowered",
-# if asked for, make a control group and limit it; they are not in Go.
+# Each takes ten seconds and as many gigabytes as it has. What has "pressed"
+# in its name and "lowered", if asked for, make a control group and limit it; they
+# are not in Go.
 #
-# usage: run.sh [-n RUNS] [-h HEAP]... [drop|peak|pressed|lowered]...
+# usage: run.sh [-n RUNS] [-h HEAP]... [drop|peak|pressed|pressed_drop|lowered]...
 #	-n	runs of each (1)
 #	-h	only on these of kaus, go, jemalloc, glibc
 #
