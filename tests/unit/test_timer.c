@@ -271,6 +271,75 @@ TEST(late_timers_leave_others_a_turn)
 	RUN_WITH(&opts, always_late, NULL);
 }
 
+/*
+ * A million of them, a thousand at each moment: stopped, put off and brought
+ * forward in between, so that the table grows, has holes and is sifted both ways.
+ * In virtual time it is known exactly which have fired when.
+ */
+#define NR_MOMENTS	1000
+#define MANY		(UT_TSAN ? 20000 : getenv("KAUS_VM") ? 100000 : 1000000)
+
+static atomic_long nr_rung;
+
+static void ring_once(void *arg)
+{
+	CHECK(kaus_now_ns() == *(uint64_t *)arg);
+	atomic_fetch_add(&nr_rung, 1);
+}
+
+static int many(void *arg)
+{
+	const long nr = MANY;
+	struct kaus_timer *timers = calloc((size_t)nr, sizeof(*timers));
+	uint64_t *due = calloc((size_t)nr, sizeof(*due));
+	uint64_t start = kaus_now_ns(), rand = 7;
+
+	for (long i = 0; i < nr; i++) {
+		due[i] = start + SEC + ut_rand(&rand) % NR_MOMENTS * MSEC;
+		kaus_timer_init(&timers[i], ring_once, &due[i]);
+		CHECK_EQ(0, kaus_timer_start(&timers[i], due[i], 0));
+	}
+	CHECK_EQ(nr, ut_stats().nr_timers);
+	for (long i = 0; i < nr; i++) {
+		switch (i % 4) {
+		case 0:
+			CHECK_EQ(1, kaus_timer_stop(&timers[i]));
+			break;
+		case 1:
+			due[i] += 10 * SEC;
+			CHECK_EQ(0, kaus_timer_start(&timers[i], due[i], 0));
+			break;
+		case 2:
+			due[i] -= SEC / 2;
+			CHECK_EQ(0, kaus_timer_start(&timers[i], due[i], 0));
+			break;
+		default:
+			break;
+		}
+	}
+	CHECK_EQ(nr * 3 / 4, ut_stats().nr_timers);
+	CHECK_EQ(0, kaus_sleep_until(start + SEC / 2 - 1));
+	CHECK_EQ(0, atomic_load(&nr_rung));
+	CHECK_EQ(0, kaus_sleep_until(start + 3 * SEC));
+	CHECK_EQ(nr / 2, atomic_load(&nr_rung));
+	CHECK_EQ(0, kaus_sleep_until(start + 13 * SEC));
+	CHECK_EQ(nr * 3 / 4, atomic_load(&nr_rung));
+	CHECK_EQ(0, ut_stats().nr_timers);
+	for (long i = 0; i < nr; i++)
+		CHECK_EQ(0, kaus_timer_stop(&timers[i]));
+	free(timers);
+	free(due);
+	return 0;
+}
+
+TEST(a_million_of_them)
+{
+	struct kaus_options opts = ut_procs(0);
+
+	opts.virtual_time = 1;
+	RUN_WITH(&opts, many, NULL);
+}
+
 TEST(without_the_runtime)
 {
 	struct kaus_timer t = KAUS_TIMER_INIT(count, NULL);
