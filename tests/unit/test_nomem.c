@@ -26,8 +26,11 @@ static atomic_long nr_left = LONG_MAX;
 
 static inline bool has_memory(void)
 {
-	return atomic_load(&nr_left) == LONG_MAX ||
-	       atomic_fetch_sub(&nr_left, 1) > 0;
+	if (atomic_load(&nr_left) == LONG_MAX ||
+	    atomic_fetch_sub(&nr_left, 1) > 0)
+		return true;
+	errno = ENOMEM;
+	return false;
 }
 
 #if !HAS_OWN_MALLOC
