@@ -11,8 +11,10 @@
  * want of memory that it does not use; or an object that reads as zeros.
  */
 #include <fcntl.h>
+#include <stdarg.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 
 #include "utest.h"
 
@@ -27,7 +29,8 @@
 
 /* ---- ranges that are no pages ---- */
 
-static atomic_int nr_madvise, nr_odd;	/* the first: that return memory */
+/* That return memory, by one range and by many; that are not of whole pages. */
+static atomic_int nr_madvise, nr_batches, nr_odd;
 
 /* The library's calls come here. */
 int madvise(void *addr, size_t len, int advice)
@@ -36,6 +39,49 @@ int madvise(void *addr, size_t len, int advice)
 	if (((uintptr_t)addr | len) & 4095)
 		atomic_fetch_add(&nr_odd, 1);
 	return (int)syscall(SYS_madvise, addr, len, advice);
+}
+
+static void look_at_batch(const struct iovec *iov, long nr)
+{
+	atomic_fetch_add(&nr_batches, 1);
+	for (long i = 0; i < nr; i++)
+		if (((uintptr_t)iov[i].iov_base | iov[i].iov_len) & 4095)
+			atomic_fetch_add(&nr_odd, 1);
+}
+
+static long raw(long nr, const long *a)
+{
+	/* Read before: a sanitizer may see to that by calls. */
+	long a0 = a[0], a1 = a[1], a2 = a[2], a3 = a[3], a4 = a[4], a5 = a[5];
+	register long r10 __asm__("r10") = a3;
+	register long r8 __asm__("r8") = a4;
+	register long r9 __asm__("r9") = a5;
+	long ret;
+
+	__asm__ volatile("syscall" : "=a"(ret)
+			 : "a"(nr), "D"(a0), "S"(a1), "d"(a2),
+			   "r"(r10), "r"(r8), "r"(r9)
+			 : "rcx", "r11", "memory");
+	return ret;
+}
+
+/* And so do those that the C library has no function for. */
+long syscall(long nr, ...)
+{
+	long a[6], ret;
+	va_list ap;
+
+	va_start(ap, nr);
+	for (int i = 0; i < 6; i++)
+		a[i] = va_arg(ap, long);
+	va_end(ap);
+	if (nr == SYS_process_madvise && a[3] == MADV_DONTNEED)
+		look_at_batch((const struct iovec *)a[1], a[2]);
+	ret = raw(nr, a);
+	if ((unsigned long)ret < -4095UL)
+		return ret;
+	errno = (int)-ret;
+	return -1;
 }
 
 static long dont_need(const void *addr, size_t len)
@@ -71,6 +117,40 @@ TEST(the_kernel_rounds)
 	EXPECT_EQ(1, p[4096]);
 	EXPECT_EQ(0, dont_need(p + 4096, 10));
 	EXPECT_EQ(0, p[8191]);
+}
+
+static long batch(int fd, void *addr, size_t len, void *addr2, size_t len2)
+{
+	const struct iovec iov[2] = { { addr, len }, { addr2, len2 } };
+	long ret = syscall(SYS_process_madvise, fd, iov, 2, MADV_DONTNEED, 0);
+
+	return ret < 0 ? -errno : ret;
+}
+
+/* By ranges it is the same, and what comes before a wrong one is done. */
+TEST(the_kernel_rounds_each_of_many)
+{
+	unsigned char *p = two_pages(), *q = two_pages();
+	int fd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+
+	ASSERT_NE(MAP_FAILED, p);
+	ASSERT_NE(MAP_FAILED, q);
+	if (!kr_vm_batch_init())
+		SKIP(return, "process_madvise() does not return memory here");
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(-EINVAL, batch(fd, p + 1, 4096, q, 4096));
+	EXPECT_EQ(1, p[1]);
+	EXPECT_EQ(1, q[0]);
+	/* Of a byte it says that it was one, and takes the page. */
+	EXPECT_EQ(1 + 10, batch(fd, p, 1, q, 10));
+	EXPECT_EQ(0, p[4095]);
+	EXPECT_EQ(0, q[4095]);
+	EXPECT_EQ(1, p[4096]);
+	EXPECT_EQ(1, q[4096]);
+	EXPECT_EQ(4096, batch(fd, p + 4096, 4096, q + 4097, 4096));
+	EXPECT_EQ(0, p[4096]);
+	EXPECT_EQ(1, q[4097]);
+	close(fd);
 }
 
 TEST(we_do_not_ask)
@@ -437,6 +517,14 @@ TEST_F(cgroup, free_pages_are_there_for_the_taking)
 	RUN(max_main, NULL);
 }
 
+static void wait_for_limit(void)
+{
+	long long max = get("memory.max", "");
+
+	while (kaus_gc_get(KAUS_GC_LIMIT) != max - max / 10)
+		kaus_sleep(10 * MSEC);
+}
+
 #define NR_NODES (8 << 10)
 #define NODE_BYTES 1024UL
 #define GARBAGE (96UL << 20)
@@ -517,6 +605,60 @@ static int lowered_main(void *arg)
 TEST_F(cgroup, the_limit_is_lowered)
 {
 	RUN(lowered_main, NULL);
+}
+
+/*
+ * All but a few are free when memory.max becomes less than what is resident: the
+ * program goes on, its limit follows, and it need not be ignored afterwards.
+ */
+static int mostly_free_main(void *arg)
+{
+	struct kaus_gc_stats before = { .size = sizeof(before) }, after;
+	size_t bytes;
+
+	/* With one that may be lowered what is free is freed lazily at once. */
+	put_bytes("memory.max", 1 << 30);
+	wait_for_limit();
+	for (int i = 0; i < NR_OBJS; i++) {
+		objs[i] = kaus_alloc_noscan(OBJ_BYTES);
+		if (!CHECK(objs[i]))
+			return 1;
+		memset(objs[i], i % 255 + 1, OBJ_BYTES);
+	}
+	for (int i = 0; i < NR_OBJS; i++) {
+		if (i % 16 == 0 && i < NR_KEPT)
+			continue;
+		kaus_free(objs[i]);
+		objs[i] = NULL;
+	}
+	/* What is kept for use is less where less is used. */
+	while ((bytes = lazy_bytes()) <= 3 << 20)
+		use_again();
+	put_bytes("memory.max", get("memory.current", "") -
+				(long long)(bytes - (2 << 20)));
+	check_not_killed();
+	wait_for_limit();
+	/* With room for what is no object: a tenth is a little. */
+	put_bytes("memory.max", 96 << 20);
+	wait_for_limit();
+	after = before;
+	CHECK_EQ(0, kaus_gc_stats_read(&before));
+	for (int i = 0; i < 8; i++)
+		live_and_waste(GARBAGE / 2);
+	CHECK_EQ(0, kaus_gc_stats_read(&after));
+	CHECK_EQ(before.nr_limited, after.nr_limited);
+	check_list();
+	check_not_killed();
+	for (int i = 0; i < NR_KEPT; i += 16)
+		CHECK(objs[i][0] == i % 255 + 1 &&
+		      !memcmp(objs[i], objs[i] + 1, OBJ_BYTES - 1));
+	CHECK_EQ(0, put("memory.max", "max"));
+	return 0;
+}
+
+TEST_F(cgroup, the_limit_is_lowered_and_most_is_free)
+{
+	RUN(mostly_free_main, NULL);
 }
 
 /* Each of the sources by itself. */
@@ -601,6 +743,8 @@ TEST(the_runtime_asks_for_whole_pages)
 {
 	RUN(stacks_main, NULL);
 	EXPECT_LT(0, atomic_load(&nr_madvise));
+	if (kr_vm_batch_init())
+		EXPECT_LT(1, atomic_load(&nr_batches));
 	EXPECT_EQ(0, atomic_load(&nr_odd));
 }
 
