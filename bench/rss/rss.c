@@ -16,14 +16,15 @@
  *		pages, and what it is in the end. Needs the right to make a
  *		group with the memory controller of version 2
  *	pressed_drop	"drop", in such a group: time until half is gone
- *	lowered	RSS_MB (512) in objects of 1 KiB, of which each 16th stays, in a
- *		control group whose memory.max becomes a fourth of what it has,
- *		LOWER_MS (200) after that. The program allocates and drops all
- *		the time: is it killed, how long it took to lower the limit, how
- *		long the worst MiB of allocations took then, and the slowest
- *		second as a share of the mean; how soon the heap's own limit has
- *		followed, and the most of a second that the collector took.
- *		Needs the same right
+ *	lowered	RSS_MB (512) in objects of 1 KiB, of which the first 16th stays,
+ *		or each LOWER_STEPth if that is set, in a control group whose
+ *		memory.max, four times as much, becomes a fourth of it LOWER_MS
+ *		(200) after that. The program allocates and drops all the time:
+ *		is it killed, how long it took to lower the limit, how long the
+ *		worst MiB of allocations took then, and the slowest second as a
+ *		share of the mean; how soon the heap's own limit has followed,
+ *		and the most of a second that the collector took. Needs the same
+ *		right
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -400,8 +401,16 @@ static void work_on(void)
 
 static void lowered(void)
 {
-	fill(env_or("RSS_MB", 512) << 10, 1024);
-	drop_all_but(env_or("RSS_MB", 512) << 10, 16);
+	size_t nr = env_or("RSS_MB", 512) << 10, step = env_or("LOWER_STEP", 0);
+
+	fill(nr, 1024);
+	/* The first ones, or some of all. */
+	for (size_t i = 0; i < nr; i++) {
+		if (step ? i % step == 0 : i < nr / 16)
+			continue;
+		heap_drop(objs[i]);
+		HEAP_STORE(&objs[i], NULL);
+	}
 	collect();
 	nap_ms((long)env_or("LOWER_MS", 200));
 	work_on();
@@ -416,7 +425,9 @@ static int lower(int fd, pid_t pid)
 
 	if (read(fd, &word, 1) != 1)
 		fprintf(stderr, "rss: it has ended before\n");
-	snprintf(max, sizeof(max), "%lld", group_read("memory.current") / 4);
+	snprintf(max, sizeof(max), "%lld", (long long)env_or("RSS_MB", 512) << 18);
+	printf("lowered_from %.4g MB\n",
+	       (double)group_read("memory.current") / (1 << 20));
 	start = clock_us();
 	group_write("memory.max", max);
 	printf("lowered_write %.4g ms\n", (double)(clock_us() - start) / 1000);
@@ -466,7 +477,11 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	if (works[i].run == lowered) {
-		if (!group_make() || pipe(fds)) {
+		char max[32];
+
+		snprintf(max, sizeof(max), "%zu", env_or("RSS_MB", 512) << 22);
+		if (!group_make() || group_write("memory.max", max) ||
+		    pipe(fds)) {
 			fprintf(stderr, "rss: no control group to be had\n");
 			rmdir(group);
 			return 1;
