@@ -10,6 +10,7 @@
 #include "base/compiler.h"
 #include "mem/stack.h"
 #include "sched/timer.h"
+#include "sched/tqueue.h"
 
 struct g;
 struct kr_batch;
@@ -51,7 +52,7 @@ struct p {
 
 	/* timer_lock; the earliest is published in slot->timer_ns. */
 	uint32_t timer_lock KR_PAIR_ALIGNED;
-	struct kr_timer_heap timers;
+	struct kr_tqueue timers;
 
 	/* Fallback only: sysmon's notes. */
 	uint64_t seen_owner, seen_ns, seen_cpu_ns;

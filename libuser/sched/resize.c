@@ -34,17 +34,18 @@
  * A table for the first few hundred timers, a page of nodes and one of slots: who
  * sleeps or waits with a deadline need not be told that there is no memory.
  */
-static int make_timers(struct kr_timer_heap *h)
+static int make_timers(struct kr_tqueue *q)
 {
 	void *pages;
 	int err = kr_vm_map(2 * KR_PAGE_SIZE, false, &pages);
 
-	_Static_assert(sizeof(*h->nodes) == sizeof(*h->slots), "timers");
+	_Static_assert(sizeof(*q->nodes) == sizeof(*q->slots), "timers");
 	if (err)
 		return err;
-	h->nodes = pages;
-	h->slots = (void *)((char *)pages + KR_PAGE_SIZE);
-	h->max = KR_PAGE_SIZE / sizeof(*h->nodes);
+	q->nodes = pages;
+	q->slots = (void *)((char *)pages + KR_PAGE_SIZE);
+	q->max_heap = KR_PAGE_SIZE / sizeof(*q->nodes);
+	q->max_slots = q->max_heap;
 	return 0;
 }
 

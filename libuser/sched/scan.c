@@ -348,9 +348,9 @@ void kr_scan_unlock(void)
 void kr_scan_sched(kr_scan_fn fn, void *arg)
 {
 	for (uint32_t i = 0; i < kr_nr_ps(); i++) {
-		const struct kr_timer_heap *heap = &sched.allp[i]->timers;
+		const struct kr_tqueue *q = &sched.allp[i]->timers;
 
-		if (heap->nr)
-			fn(arg, heap->slots, heap->slots + heap->max);
+		if (q->nr)
+			fn(arg, q->slots, q->slots + q->max_slots);
 	}
 }

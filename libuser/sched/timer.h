@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
-/* Timers, kept in a heap of the P on which they were armed. */
+/* Timers, kept in a queue of the P on which they were armed. */
 #ifndef KR_SCHED_TIMER_H
 #define KR_SCHED_TIMER_H
 
@@ -23,30 +23,8 @@ struct kr_timer {
 	kr_fire_fn fire;
 	uint64_t period_ns;	/* 0: fires once */
 	/* timer_lock of the P; proc is read without it. */
-	uint32_t proc;		/* P + 1 in whose heap it is; 0: in none */
-	uint32_t slot;		/* its entry in that heap's table */
-};
-
-/* An entry of the heap. The time is here: comparing touches no timer. */
-struct kr_timer_node {
-	uint64_t when_ns;
-	uint32_t slot;
-};
-
-/*
- * Where a timer's node is. Apart from the timer, as sifting a heap of a
- * million would otherwise write to as many goroutines' stacks.
- */
-struct kr_timer_slot {
-	struct kr_timer *timer;
-	uint32_t pos;		/* in the heap, or the next free slot */
-};
-
-struct kr_timer_heap {
-	struct kr_timer_node *nodes;
-	struct kr_timer_slot *slots;
-	uint32_t nr, max;
-	uint32_t free_slot;	/* + 1; 0: none, slots[nr] is the next new one */
+	uint32_t proc;		/* P + 1 in whose queue it is; 0: in none */
+	uint32_t slot;		/* its entry in that queue's table */
 };
 
 /**
@@ -81,7 +59,7 @@ void kr_timers_move(struct p *from, struct p *to);
 /* Earliest timer of all Ps, UINT64_MAX if there is none. */
 uint64_t kr_timers_next(void);
 
-/* For virtual.c: the same from the heaps; and show the Ps' holders what is due. */
+/* For virtual.c: the same from the queues; and show the Ps' holders what is due. */
 uint64_t kr_timers_first(void);
 void kr_timers_publish(void);
 

@@ -340,6 +340,71 @@ TEST(a_million_of_them)
 	RUN_WITH(&opts, many, NULL);
 }
 
+#define NR_CROWD 19200
+
+static void *arm_quarter(void *arg)
+{
+	uint64_t now = kaus_now_ns(), rand = now | 1;
+	struct alarm *alarms = arg;
+
+	for (int i = 0; i < NR_CROWD / 4; i++) {
+		struct alarm *a = &alarms[i];
+
+		a->deadline = now + ut_rand(&rand) % (i % 2 ? SEC : SEC / 4);
+		if (i % 16 == 0)
+			a->deadline = now + 3600 * SEC + i * SEC;
+		kaus_timer_init(&a->timer, ring, a);
+		CHECK_EQ(0, kaus_timer_start(&a->timer, a->deadline, 0));
+	}
+	return NULL;
+}
+
+/* Armed on several Ps, of which one stays; a third is stopped. */
+static int crowd(void *arg)
+{
+	struct alarm *alarms = calloc(NR_CROWD, sizeof(*alarms));
+	struct kaus_stats st = { .size = sizeof(st) };
+	int i, expected, nr_stopped = 0, seen;
+	struct kaus_g *gs[4];
+
+	for (i = 0; i < 4; i++)
+		gs[i] = ut_spawn(arm_quarter, &alarms[i * NR_CROWD / 4]);
+	for (i = 0; i < 4; i++)
+		CHECK_EQ(0, kaus_join(gs[i], NULL));
+	CHECK_EQ(0, kaus_stats_read(&st));
+	CHECK(st.nr_timers >= NR_CROWD / 16);
+	CHECK_EQ(0, kaus_set_procs(1));
+	for (i = 0; i < NR_CROWD; i += 3)
+		nr_stopped += kaus_timer_stop(&alarms[i].timer);
+	CHECK(nr_stopped >= NR_CROWD / 16 / 3);
+	expected = NR_CROWD - nr_stopped;
+	/* Those that are hours away. */
+	for (i = 0; i < NR_CROWD; i++)
+		expected -= i % 16 == 0 && i % 3 != 0;
+	do {
+		CHECK_EQ(0, kaus_sleep(10 * MSEC));
+		for (seen = i = 0; i < NR_CROWD; i++)
+			seen += alarms[i].fired;
+	} while (seen < expected);
+	for (i = 0; i < NR_CROWD; i++) {
+		CHECK(alarms[i].fired <= 1);
+		if (kaus_timer_stop(&alarms[i].timer))
+			CHECK(i % 16 == 0 && i % 3 != 0 && !alarms[i].fired);
+	}
+	CHECK_EQ(expected, seen);
+	CHECK_EQ(0, kaus_stats_read(&st));
+	CHECK_EQ(0, st.nr_timers);
+	free(alarms);
+	return 0;
+}
+
+TEST(a_crowd_far_away_when_its_p_goes)
+{
+	struct kaus_options opts = ut_procs(4);
+
+	RUN_WITH(&opts, crowd, NULL);
+}
+
 TEST(without_the_runtime)
 {
 	struct kaus_timer t = KAUS_TIMER_INIT(count, NULL);
