@@ -688,6 +688,15 @@ int kr_gc_set(enum kaus_gc_setting what, int64_t value)
 	return err;
 }
 
+void kr_gc_set_other(uint64_t bytes)
+{
+	kr_lock(&kr_gc.lock);
+	kr_pacer_set_other(&kr_gc.pacer, bytes);
+	if (kr_gc.on && !READ_ONCE(kr_heap.marking))
+		kr_gc_set_due();
+	kr_unlock(&kr_gc.lock);
+}
+
 int64_t kr_gc_get(enum kaus_gc_setting what)
 {
 	int64_t value;

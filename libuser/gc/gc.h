@@ -197,6 +197,8 @@ int kr_gc_limit_set(int64_t value);
 bool kr_gc_is_due(void);
 void kr_gc_read_stats(struct kaus_gc_stats *st);
 int kr_gc_set(enum kaus_gc_setting what, int64_t value);
+/* Memory that counts against the limit and is no object. */
+void kr_gc_set_other(uint64_t bytes);
 int64_t kr_gc_get(enum kaus_gc_setting what);
 void kr_gc_read_pacer(struct kaus_gc_pacer *ret);
 

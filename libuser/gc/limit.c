@@ -5,7 +5,9 @@
  *
  * DOC: Unless the user or the program has set a limit it is nine tenths of what
  * memory.max and memory.high allow, of the process's group and those above it;
- * the rest is for what is no heap. About once a second, while goroutines run,
+ * the rest is for what the kernel has on the process's account. What the process
+ * has in memory beside the heap, stacks and what malloc() gave, counts against it.
+ * About once a second, while goroutines run,
  * somebody looks whether that has changed (sched/follow.c). A lower limit makes
  * the collector run more often, as pacer.c has it, with its guard against
  * collecting for ever; and free pages go back to the kernel until what is left
@@ -46,14 +48,28 @@ int kr_gc_limit_set(int64_t value)
 	return err;
 }
 
-/* Pages in use and free ones that cost memory: together not more than @bytes. */
-static void give_back(uint64_t bytes)
+/* Pages in use and free ones that cost memory. */
+static uint64_t heap_pages(void)
 {
-	uint64_t max_pages = bytes >> KR_HPAGE_SHIFT, nr;
 	struct kr_page_stats st;
 
 	kr_pages_read_stats(&st);
-	nr = st.committed_pages - st.free_pages + st.returnable_pages;
+	return st.committed_pages - st.free_pages + st.returnable_pages;
+}
+
+/* Too little rather than too much: pages in use need not be there. */
+static uint64_t other_bytes(void)
+{
+	uint64_t heap = heap_pages() << KR_HPAGE_SHIFT;
+	uint64_t all = kr_vm_resident();
+
+	return all > heap ? all - heap : 0;
+}
+
+static void give_back(uint64_t bytes)
+{
+	uint64_t max_pages = bytes >> KR_HPAGE_SHIFT, nr = heap_pages();
+
 	if (nr <= max_pages)
 		return;
 	nr -= max_pages;
@@ -141,7 +157,7 @@ void kr_gc_limit_look(struct m *mp)
 
 void kr_gc_limit_follow(uint64_t bytes)
 {
-	uint64_t mine = bytes - bytes / SPARE_PART;
+	uint64_t mine = bytes - bytes / SPARE_PART, other;
 	bool fixed;
 
 	kr_scavenge_set_limited(bytes != UINT64_MAX);
@@ -152,9 +168,13 @@ void kr_gc_limit_follow(uint64_t bytes)
 			  bytes == UINT64_MAX ? -1 : (int64_t)mine);
 	limit.last = bytes;
 	kr_unlock(&limit.lock);
-	if (fixed || bytes == UINT64_MAX)
+	if (fixed || bytes == UINT64_MAX) {
+		kr_gc_set_other(0);
 		return;
-	give_back(mine);
+	}
+	other = other_bytes();
+	kr_gc_set_other(other);
+	give_back(mine > other ? mine - other : 0);
 	if (kr_gc_is_due())
 		kr_gc_g_start(NULL, collect, &collector.is_there);
 }

@@ -30,7 +30,8 @@
  * Pages inside of spans that hold a few objects yet (trim.c) go back when a heap
  * has come to rest: a second after the last cycle, if there are many of them at
  * all, and once. They could not be used for anything else meanwhile, but a
- * program that allocates would soon use them again.
+ * program that allocates would soon use them again. If there is a limit that may be
+ * lowered then that, too, does not wait for the account.
  *
  * So do, when there is nothing else to be done, structures of spans that are no
  * more (heap.c).
@@ -347,14 +348,14 @@ static bool look_at_spans(const struct kr_page_stats *st)
 		return true;
 	if (!spans.cursor)
 		spans.cursor = UINT32_MAX;
-	while (spans.cursor && !is_poor()) {
+	while (spans.cursor && (!is_poor() || READ_ONCE(limited))) {
 		/* Memory that is locked is refused. */
 		if (kr_trim_some(&spans.cursor, &nr))
 			break;
 		count_bytes(nr * KR_PAGE_SIZE);
 		settle(false);
 	}
-	if (spans.cursor && is_poor())
+	if (spans.cursor && is_poor() && !READ_ONCE(limited))
 		return true;
 	spans.cursor = 0;
 	spans.done_gen = gen;

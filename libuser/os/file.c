@@ -40,6 +40,27 @@ static bool field(const char *text, const char *name, int base,
 	return true;
 }
 
+uint64_t kr_vm_resident(void)
+{
+	int saved_errno = errno;
+	char text[128], *end = text;
+	ssize_t n = -1;
+	int fd;
+
+	fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		n = read(fd, text, sizeof(text) - 1);
+		close(fd);
+	}
+	errno = saved_errno;
+	if (n <= 0)
+		return 0;
+	text[n] = 0;
+	/* The size of all addresses first, in pages too. */
+	strtoull(text, &end, 10);
+	return strtoull(end, NULL, 10) * KR_PAGE_SIZE;
+}
+
 int kr_proc_status(unsigned int *ret_threads, uint64_t *ret_caught)
 {
 	int saved_errno = errno;

@@ -81,6 +81,8 @@ int kr_vm_free_lazily(const struct kr_vm_range *ranges, unsigned int nr);
 bool kr_vm_batch_init(void);
 /* Bytes of address space that the process may have; SIZE_MAX: no limit. */
 size_t kr_vm_limit(void);
+/* What the process has in memory, in bytes; 0: not known. */
+uint64_t kr_vm_resident(void);
 
 /* dirty.c: which pages of the process have been written */
 

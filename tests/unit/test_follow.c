@@ -13,6 +13,7 @@
 #include <inttypes.h>
 #include <sched.h>
 #include <stdarg.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "utest.h"
@@ -434,6 +435,45 @@ TEST_F(groups, what_is_free_beyond_the_limit_goes_back)
 {
 	put("fs/a/memory.max", "1000000000\n");
 	RUN(limit_is_lowered, NULL);
+}
+
+static uint64_t goal(void)
+{
+	struct kaus_gc_pacer p = { .size = sizeof(p) };
+
+	CHECK_EQ(0, kaus_gc_pacer_read(&p));
+	return p.goal_bytes;
+}
+
+/* A limit that others use a part of is no longer all the heap's. */
+static int others_grow(void *arg)
+{
+	const size_t much = 200 * 1000 * 1000;
+	uint64_t before, after;
+	char *other;
+
+	(void)arg;
+	/* Nothing but the limit makes a goal. */
+	CHECK_EQ(0, kaus_gc_set(KAUS_GC_PERCENT, -1));
+	kr_follow_look();
+	before = goal();
+	CHECK(before < 900 * 1000 * 1000);
+	other = mmap(NULL, much, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	CHECK(other != MAP_FAILED);
+	kr_follow_look();
+	after = goal();
+	CHECK(before - after > much * 8 / 10 && before - after < much * 11 / 10);
+	munmap(other, much);
+	kr_follow_look();
+	CHECK(goal() > before - much / 10);
+	return 0;
+}
+
+TEST_F(groups, what_is_no_heap_counts_against_the_limit)
+{
+	put("fs/a/memory.max", "1000000000\n");
+	RUN(others_grow, NULL);
 }
 
 TEST_HARNESS_MAIN
