@@ -24,6 +24,23 @@ int kr_vm_map(size_t size, bool shared, void **ret_addr)
 	return 0;
 }
 
+/*
+ * ThreadSanitizer does not see mremap(): what the next one maps at the old address
+ * would be to it what was there.
+ */
+static int grow_seen(size_t old_size, size_t size, void **addr)
+{
+	void *moved = NULL;
+	int err = kr_vm_map(size, false, &moved);
+
+	if (err)
+		return err;
+	__builtin_memcpy(moved, *addr, old_size);
+	kr_vm_unmap(*addr, old_size);
+	*addr = moved;
+	return 0;
+}
+
 int kr_vm_grow(size_t old_size, size_t size, void **addr)
 {
 	int saved_errno = errno;
@@ -31,6 +48,8 @@ int kr_vm_grow(size_t old_size, size_t size, void **addr)
 
 	if (!old_size)
 		return kr_vm_map(size, false, addr);
+	if (KR_TSAN)
+		return grow_seen(old_size, size, addr);
 	moved = mremap(*addr, old_size, size, MREMAP_MAYMOVE);
 	if (moved == MAP_FAILED) {
 		int err = -errno;
