@@ -183,7 +183,7 @@ static struct kr_span *spare_get_locked(void)
 	nr = heap.spare_word * 64 +
 	     (uint32_t)__builtin_ctzll(heap.spare[heap.spare_word]);
 	bit_set(heap.spare, nr, false);
-	heap.nr_spare--;
+	WRITE_ONCE(heap.nr_spare, heap.nr_spare - 1);
 	bit_set(heap.returned, page_of(nr, 0), false);
 	bit_set(heap.returned, page_of(nr, sizeof(struct kr_span) - 1), false);
 	return &kr_heap.spans[nr];
@@ -251,7 +251,7 @@ static bool spare_some_locked(void)
 			break;
 		nr = kr_span_nr(s);
 		bit_set(heap.spare, nr, true);
-		heap.nr_spare++;
+		WRITE_ONCE(heap.nr_spare, heap.nr_spare + 1);
 		if (nr / 64 < heap.spare_word)
 			heap.spare_word = nr / 64;
 	}
@@ -281,10 +281,11 @@ static void hide_locked(uint32_t page, uint32_t end, bool hide)
 	for (size_t nr = lo; nr <= hi; nr++)
 		bit_set(heap.spare, (uint32_t)nr, !hide);
 	if (hide) {
-		heap.nr_spare -= (uint32_t)(hi - lo + 1);
+		WRITE_ONCE(heap.nr_spare,
+			   heap.nr_spare - (uint32_t)(hi - lo + 1));
 		return;
 	}
-	heap.nr_spare += (uint32_t)(hi - lo + 1);
+	WRITE_ONCE(heap.nr_spare, heap.nr_spare + (uint32_t)(hi - lo + 1));
 	if (lo / 64 < heap.spare_word)
 		heap.spare_word = (uint32_t)(lo / 64);
 }

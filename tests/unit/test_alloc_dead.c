@@ -195,8 +195,10 @@ static int beside_main(void *arg)
 		gs[i] = ut_spawn(mutator, (void *)(uintptr_t)i);
 	for (int i = 0; i < NR_GS; i++)
 		CHECK_EQ(0, kaus_join(gs[i], NULL));
-	/* All are dead by now. */
+	/* All are dead by now. The scavenger may have been before the two. */
 	while (!atomic_load(&nr_bytes)) {
+		fill(0, NR_OBJS);
+		drop(0, NR_OBJS, 0);
 		CHECK_EQ(0, kaus_gc());
 		kaus_sleep(MSEC);
 	}
