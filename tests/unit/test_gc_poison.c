@@ -91,9 +91,12 @@ TEST(freed_by_the_program)
 
 /* ---- by the collector ---- */
 
+#define NR_LARGE	8
+#define LARGE_BYTES	(100 * KB)
+
 static struct node *live[NR];
 static uintptr_t dead[NR];	/* inverted: no references */
-static uintptr_t large;
+static uintptr_t large[NR_LARGE];
 
 static void *make_all(void *arg)
 {
@@ -104,8 +107,19 @@ static void *make_all(void *arg)
 		n->left = live[i];
 		dead[i] = ~(uintptr_t)n;
 	}
-	large = ~(uintptr_t)memset(kaus_alloc(100 * KB), 0x5a, 100 * KB);
+	for (int i = 0; i < NR_LARGE; i++)
+		large[i] = ~(uintptr_t)memset(kaus_alloc(LARGE_BYTES), 0x5a,
+					      LARGE_BYTES);
 	return NULL;
+}
+
+/* Pages without an object may be the kernel's by now, and are zero then. */
+static bool is_dead(uintptr_t obj)
+{
+	for (size_t i = 0; i < LARGE_BYTES / 8; i++)
+		if (word_at(obj, i) != POISON && word_at(obj, i))
+			return false;
+	return true;
 }
 
 static void *look_at_all(void *arg)
@@ -121,11 +135,14 @@ static void *look_at_all(void *arg)
 	}
 	/* Those that seem to be in use. */
 	CHECK(nr_kept <= HELD_MAX);
-	/* Pages without an object may be the kernel's by now, and are zero then. */
-	for (size_t i = 0; i < 100 * KB / 8; i++)
-		if (!CHECK(word_at(~large, i) == POISON ||
-			   !word_at(~large, i)))
-			break;
+	nr_kept = 0;
+	for (int i = 0; i < NR_LARGE; i++)
+		if (!is_dead(~large[i])) {
+			CHECK(all_are(~large[i], LARGE_BYTES,
+				      0x5a5a5a5a5a5a5a5aULL));
+			nr_kept++;
+		}
+	CHECK(nr_kept < NR_LARGE);
 	return NULL;
 }
 
