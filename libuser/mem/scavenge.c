@@ -332,6 +332,7 @@ static bool look_at_spans(const struct kr_page_stats *st)
 {
 	uint32_t gen = READ_ONCE(kr_heap.sweepgen), nr;
 	int64_t live = READ_ONCE(kr_heap.live_bytes);
+	bool waits = !READ_ONCE(limited);	/* for the account */
 
 	if (!is_slack(st))
 		return false;
@@ -348,14 +349,14 @@ static bool look_at_spans(const struct kr_page_stats *st)
 		return true;
 	if (!spans.cursor)
 		spans.cursor = UINT32_MAX;
-	while (spans.cursor && (!is_poor() || READ_ONCE(limited))) {
+	while (spans.cursor && !(waits && is_poor())) {
 		/* Memory that is locked is refused. */
 		if (kr_trim_some(&spans.cursor, &nr))
 			break;
 		count_bytes(nr * KR_PAGE_SIZE);
 		settle(false);
 	}
-	if (spans.cursor && is_poor() && !READ_ONCE(limited))
+	if (spans.cursor && waits && is_poor())
 		return true;
 	spans.cursor = 0;
 	spans.done_gen = gen;
