@@ -61,11 +61,12 @@ static uint64_t heap_pages(void)
 static uint64_t other_bytes(void)
 {
 	uint64_t heap = heap_pages() << KR_HPAGE_SHIFT;
-	uint64_t all = kr_vm_resident();
+	uint64_t all = kr_proc_resident();
 
 	return all > heap ? all - heap : 0;
 }
 
+/* Until the heap is not more than @bytes. */
 static void give_back(uint64_t bytes)
 {
 	uint64_t max_pages = bytes >> KR_HPAGE_SHIFT, nr = heap_pages();

@@ -40,22 +40,31 @@ static bool field(const char *text, const char *name, int base,
 	return true;
 }
 
-uint64_t kr_vm_resident(void)
+/* The beginning of a file of the kernel's, with a 0 behind it. */
+static bool read_text(const char *path, char *text, size_t size)
 {
 	int saved_errno = errno;
-	char text[128], *end = text;
 	ssize_t n = -1;
 	int fd;
 
-	fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd >= 0) {
-		n = read(fd, text, sizeof(text) - 1);
+		n = read(fd, text, size - 1);
 		close(fd);
 	}
 	errno = saved_errno;
 	if (n <= 0)
-		return 0;
+		return false;
 	text[n] = 0;
+	return true;
+}
+
+uint64_t kr_proc_resident(void)
+{
+	char text[128], *end;
+
+	if (!read_text("/proc/self/statm", text, sizeof(text)))
+		return 0;
 	/* The size of all addresses first, in pages too. */
 	strtoull(text, &end, 10);
 	return strtoull(end, NULL, 10) * KR_PAGE_SIZE;
@@ -63,21 +72,11 @@ uint64_t kr_vm_resident(void)
 
 int kr_proc_status(unsigned int *ret_threads, uint64_t *ret_caught)
 {
-	int saved_errno = errno;
 	char text[4096];
 	uint64_t threads;
-	ssize_t n = -1;
-	int fd;
 
-	fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
-	if (fd >= 0) {
-		n = read(fd, text, sizeof(text) - 1);
-		close(fd);
-	}
-	errno = saved_errno;
-	if (n <= 0)
+	if (!read_text("/proc/self/status", text, sizeof(text)))
 		return -EIO;
-	text[n] = 0;
 	if (!field(text, "\nThreads:", 10, &threads) ||
 	    !field(text, "\nSigCgt:", 16, ret_caught))
 		return -EIO;

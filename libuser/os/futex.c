@@ -16,7 +16,7 @@
 #include "base/barrier.h"
 #include "os/os.h"
 
-#define LOCK_SPINS	256	/* pauses at most between two looks */
+#define LOCK_PAUSES	256	/* pauses at most between two looks */
 #define LOCK_LOOK_NS	1000000	/* see kr_unlock_quick() */
 
 int kr_futex_wait(uint32_t *word, uint32_t val, uint64_t deadline_ns)
@@ -51,7 +51,7 @@ void kr_lock_slow(uint32_t *lock)
 	 * Ever more seldom, lest the line leave its holder's CPU: in the time that
 	 * a handover between CPUs takes one of them can do a dozen operations.
 	 */
-	for (int i = 1; i <= LOCK_SPINS; i = 2 * i) {
+	for (int i = 1; i <= LOCK_PAUSES; i = 2 * i) {
 		for (int j = 0; j < i; j++)
 			cpu_relax();
 		if (READ_ONCE(*lock) == 0 && kr_cas(lock, 0, 1))

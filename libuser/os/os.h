@@ -81,8 +81,6 @@ int kr_vm_free_lazily(const struct kr_vm_range *ranges, unsigned int nr);
 bool kr_vm_batch_init(void);
 /* Bytes of address space that the process may have; SIZE_MAX: no limit. */
 size_t kr_vm_limit(void);
-/* What the process has in memory, in bytes; 0: not known. */
-uint64_t kr_vm_resident(void);
 
 /* dirty.c: which pages of the process have been written */
 
@@ -322,6 +320,8 @@ int kr_file_write_all(int fd, const char *buf, size_t len);
  * @ret_caught: Bit n-1: signal n has a handler.
  */
 int kr_proc_status(unsigned int *ret_threads, uint64_t *ret_caught);
+/* What the process has in memory, in bytes; 0: not known. */
+uint64_t kr_proc_resident(void);
 
 /* cgroup.c */
 
