@@ -17,10 +17,11 @@
  *	- The watch, a thread that is no M, makes sure that somebody polls when
  *	  all Ps compute, or do not come to an end of their own queues. While an
  *	  M waits in epoll it sleeps. Else it comes back after 1 ms, after longer
- *	  and longer pauses up to 10 ms while others poll; if nobody has since,
+ *	  and longer pauses up to 4 ms while others poll; if nobody has since,
  *	  it waits in epoll itself, so that the answer to an event does not
  *	  depend on a tick, until a P is idle or wants to poll again. What comes
- *	  goes to the global queue, and the assist sees somebody wait there.
+ *	  goes to the global queue, and the assist sees somebody wait there. It
+ *	  does so at once when an M leaves epoll with events and all Ps are busy.
  *
  * If all is idle one thread is in epoll and the watch asleep: no wake-ups.
  *
@@ -57,8 +58,10 @@ static struct {
 	int ep;
 	uint32_t waiting KR_PAIR_ALIGNED;	/* somebody waits in epoll */
 	bool wanted;		/* a P would have polled while somebody waited */
+	bool no_p;		/* who waited found no idle P for the events */
 	uint32_t nr_polls;	/* about */
 	uint32_t watch_asleep;	/* futex */
+	uint32_t nr_pauses;	/* of the watch */
 	uint32_t nr_threads;
 	uint32_t nr_ms;		/* of which one waits in epoll, or none */
 } netpoll;
@@ -160,10 +163,12 @@ int kr_netpoll_block(struct m *mp, uint64_t deadline_ns)
 	if (kr_netpoll_is_on())
 		list = collect(deadline_ns, &nr);
 	WRITE_ONCE(netpoll.nr_ms, 0);
+	pp = list ? kr_idle_get() : NULL;
+	if (list && !pp)
+		WRITE_ONCE(netpoll.no_p, true);
 	give_up();
 	if (!list)
 		return -ETIMEDOUT;
-	pp = kr_idle_get();
 	if (pp) {
 		kr_p_acquire(mp, pp);
 		if (nr == 1)
@@ -233,11 +238,20 @@ static void *watch_main(void *arg)
 	(void)arg;
 	/* It was made by a goroutine, which may be bound to a CPU. */
 	kr_cpu_unbind();
+	kr_thread_short_slice();
 	while (!READ_ONCE(sched.stopping)) {
 		uint32_t nr;
 
 		if (READ_ONCE(netpoll.waiting))
 			watch_sleep();
+		if (READ_ONCE(netpoll.no_p)) {
+			WRITE_ONCE(netpoll.no_p, false);
+			pause_ns = PAUSE_MIN_NS;
+			if (kr_cas(&netpoll.waiting, 0, 1))
+				watch_poll();
+			continue;
+		}
+		WRITE_ONCE(netpoll.nr_pauses, netpoll.nr_pauses + 1);
 		kr_clock_sleep_ns(pause_ns);
 		if (unkept_timer_ns() <= kr_clock_now_ns() + PAUSE_MAX_NS)
 			kr_wakep();
@@ -283,6 +297,11 @@ uint32_t kr_netpoll_nr_ms(void)
 uint32_t kr_netpoll_nr_threads(void)
 {
 	return READ_ONCE(netpoll.nr_threads);
+}
+
+uint32_t kr_netpoll_nr_pauses(void)
+{
+	return READ_ONCE(netpoll.nr_pauses);
 }
 
 int kr_netpoll_init(void)

@@ -19,7 +19,7 @@ struct m;
 /* While nobody waits in epoll, and there is something to poll, somebody looks
  * after what may have been forgotten at least so often.
  */
-#define KR_NETPOLL_TICK_NS	10000000ULL
+#define KR_NETPOLL_TICK_NS	4000000ULL
 
 enum kr_poll_dir {
 	KR_POLL_IN,
@@ -164,6 +164,9 @@ uint32_t kr_netpoll_nr_threads(void);
 
 /* Ms that wait in epoll, none of which is in the pool. */
 uint32_t kr_netpoll_nr_ms(void);
+
+/* How often the watch has waited for its tick, for tests. */
+uint32_t kr_netpoll_nr_pauses(void);
 
 extern uint32_t kr_netpoll_nr_fds;
 

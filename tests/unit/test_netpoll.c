@@ -16,6 +16,9 @@
 
 #include "utest.h"
 
+#include "sched/netpoll.h"
+
+#define NR_HANDOVERS 20
 #define IDLE_S 3
 #define NR_IDLE 50
 
@@ -174,6 +177,98 @@ TEST(dialing_behind_two_hogs_on_one_p)
 	struct kaus_options opts = ut_procs(1);
 
 	RUN_WITH(&opts, dial_behind_two_hogs, NULL);
+}
+
+/* ---- the M in epoll finds all Ps busy ---- */
+
+static struct {
+	struct link l;
+	struct kaus_sem done;
+	atomic_uint nr_heard;
+	atomic_bool hog_runs, hog_stops;
+	unsigned int nr_late;
+} handover;
+
+static void listen_on(void *arg)
+{
+	char c;
+
+	while (kaus_fd_read(handover.l.fd, &c, 1) == 1)
+		atomic_fetch_add(&handover.nr_heard, 1);
+}
+
+static void short_hog(void *arg)
+{
+	atomic_store(&handover.hog_runs, true);
+	while (!atomic_load(&handover.hog_stops))
+		;
+	atomic_store(&handover.hog_runs, false);
+}
+
+static void say_something(void)
+{
+	unsigned int nr = atomic_load(&handover.nr_heard);
+
+	CHECK_EQ(1, write(handover.l.peer, "x", 1));
+	while (atomic_load(&handover.nr_heard) == nr)
+		usleep(100);
+}
+
+/*
+ * An M waits in epoll, the watch sleeps, the one P gets something to do: with
+ * the event the M leaves epoll, and goes to the pool.
+ */
+static void *hand_over(void *arg)
+{
+	for (int i = 0; i < NR_HANDOVERS; i++) {
+		uint32_t nr_pauses;
+
+		/* The watch itself waits until it has seen an idle P. */
+		while (!kr_netpoll_nr_ms()) {
+			say_something();
+			usleep(10000);
+		}
+		usleep(10000);
+		nr_pauses = kr_netpoll_nr_pauses();
+		atomic_store(&handover.hog_stops, false);
+		CHECK_EQ(0, kaus_go(short_hog, NULL));
+		while (!atomic_load(&handover.hog_runs))
+			usleep(100);
+		say_something();
+		while (!kr_netpoll_is_claimed())
+			usleep(100);
+		handover.nr_late += kr_netpoll_nr_pauses() != nr_pauses;
+		atomic_store(&handover.hog_stops, true);
+		while (atomic_load(&handover.hog_runs))
+			usleep(100);
+	}
+	CHECK_EQ(0, kaus_sem_release(&handover.done, 1));
+	return NULL;
+}
+
+static int hand_over_to_the_watch(void *arg)
+{
+	pthread_t thread;
+
+	handover.l = link_make();
+	ut_go(listen_on, NULL);
+	CHECK_EQ(0, pthread_create(&thread, NULL, hand_over, NULL));
+	CHECK_EQ(0, kaus_sem_acquire(&handover.done, 1));
+	pthread_join(thread, NULL);
+	link_close(handover.l);
+	printf("# of %d times the watch waited for its tick %u times\n",
+	       NR_HANDOVERS, handover.nr_late);
+	CHECK(handover.nr_late <= NR_HANDOVERS / 4);
+	return 0;
+}
+
+/* The next event would wait for a tick of the watch, 1 ms to 4 ms. */
+TEST(the_watch_polls_at_once_when_all_ps_are_busy)
+{
+	UT_SKIP_TSAN(UT_WHY_TSAN);
+	struct kaus_options opts = ut_procs(1);
+
+	RUN_WITH(&opts, hand_over_to_the_watch, NULL);
 }
 
 /* ---- plain threads ---- */
