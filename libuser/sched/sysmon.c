@@ -264,19 +264,21 @@ static void wait_for_busy(void)
 static void wait_for_no_module(void)
 {
 	while (kr_has_module(kr_epoch())) {
-		if (!READ_ONCE(sysmon.stop) && kr_attach_is_partial()) {
+		bool partial = !READ_ONCE(sysmon.stop) && kr_attach_is_partial();
+		uint64_t until = UINT64_MAX;
+
+		if (partial) {
 			if (READ_ONCE(sched.nr_idle) == kr_nr_procs())
 				wait_for_busy();
-			kr_clock_sleep_ns(DELAY_MAX_NS);
-			look_for_lost(kr_clock_now_ns());
-			continue;
+			until = kr_clock_now_ns() + LOST_SCAN_NS;
 		}
 		WRITE_ONCE(sysmon.asleep, UNTIL_NO_MODULE);
 		smp_mb();	/* pairs with the locked change of the epoch */
 		if (kr_has_module(kr_epoch()))
-			kr_futex_wait(&sysmon.asleep, UNTIL_NO_MODULE,
-				      UINT64_MAX);
+			kr_futex_wait(&sysmon.asleep, UNTIL_NO_MODULE, until);
 		WRITE_ONCE(sysmon.asleep, AWAKE);
+		if (partial)
+			look_for_lost(kr_clock_now_ns());
 	}
 }
 
@@ -327,6 +329,7 @@ static void *sysmon_main(void *arg)
 	unsigned int quiet = 0;
 
 	(void)arg;
+	kr_thread_short_slice();
 	for (;;) {
 		if (kr_has_module(kr_epoch())) {
 			wait_for_no_module();
