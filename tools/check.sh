@@ -268,7 +268,7 @@ for what; do
 		for k in $KERNELS; do
 			suite "upgrade-$k" upgrade_suite "$k" --one-thread --cpus 2
 		done
-		UPGRADE_LIMIT_MS=50 suite upgrade-icount upgrade_suite "${KERNELS%% *}" --icount
+		UPGRADE_LIMIT_MS=20 suite upgrade-icount upgrade_suite "${KERNELS%% *}" --icount
 		;;
 	debug)
 		build lib tests kmod

@@ -33,6 +33,7 @@
 #define NR_HOGS		1
 #define NR_SLEEPERS	(NR_GS - 2 * (NR_CONNS + NR_PAIRS + NR_EACH) - NR_HOGS)
 #define PERIOD_NS	(800 * MSEC)
+#define CLIENT_NS	(100 * MSEC)
 #define ROUND_NS	SEC
 
 static const char *const builds[] = { "/vm/kaus-next.ko", "/vm/kaus.ko" };
@@ -189,18 +190,28 @@ static void count(unsigned int id)
 	atomic_fetch_add(&counts[id], 1);
 }
 
-static void nap_late(void)
+/*
+ * The next time of a period that has its own beginning. Who sleeps for a period
+ * from now on comes back together with all who were held up with him, and from
+ * then on they wait for each other.
+ */
+static void next(uint64_t *due, uint64_t period)
 {
-	uint64_t due = kaus_now_ns() + PERIOD_NS;
+	uint64_t now = kaus_now_ns();
 
-	kaus_sleep_until(due);
-	waited(TIMER, due);
+	*due += period;
+	if (*due < now)
+		*due += (now - *due + period - 1) / period * period;
+	kaus_sleep_until(*due);
 }
 
 static void sleeper(void *arg)
 {
+	uint64_t due = kaus_now_ns();
+
 	while (!atomic_load(&stop)) {
-		nap_late();
+		next(&due, PERIOD_NS);
+		waited(TIMER, due);
 		count((uintptr_t)arg);
 	}
 	kaus_waitgroup_done(&wg);
@@ -260,12 +271,11 @@ static struct pair {
 
 static void pinger(void *arg)
 {
+	uint64_t begin, due = kaus_now_ns();
 	struct pair *pair = arg;
 
 	for (uint64_t i = 0, j; !atomic_load(&stop); i++) {
-		uint64_t begin;
-
-		kaus_sleep(PERIOD_NS);
+		next(&due, PERIOD_NS);
 		begin = kaus_now_ns();
 		CHECK_EQ(0, kaus_chan_send(pair->there, &i));
 		CHECK_EQ(0, kaus_chan_recv(pair->back, &j));
@@ -307,11 +317,10 @@ static void client(void *arg)
 {
 	struct conn *conn = arg;
 	struct message m = { .conn = conn - conns };
+	uint64_t begin, due = kaus_now_ns() + m.conn * CLIENT_NS / NR_CONNS;
 
 	for (uint64_t nr = 0; !atomic_load(&stop); nr++) {
-		uint64_t begin;
-
-		kaus_sleep(100 * MSEC);
+		next(&due, CLIENT_NS);
 		begin = kaus_now_ns();
 		m.nr = nr;
 		m.answer = 0;
