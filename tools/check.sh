@@ -148,7 +148,7 @@ vm_suite() {
 
 # What happens to a machine under a program; why one thread, the test tells.
 machine_suite() {
-	vm "$1" "$1-machine" --one-thread --cpus "$CPUS" --mem 1536 --timeout 900 -- \
+	vm "$1" "$1-machine" --one-thread --wake 3 --cpus "$CPUS" --mem 1536 --timeout 900 -- \
 		tools/run-tests.sh -r "$RERUNS" -t 440 "$B/tests/guest/test_machine"
 }
 

@@ -28,6 +28,8 @@ has the name of the current one, /tmp is empty, it runs as root with busybox.
   --mem MB            memory (1024)
   --one-thread        all CPUs in one host thread: slower, see below;
                       KAUS_VM_ONE_THREAD=1 in the guest's environment
+  --wake S            send a character every S seconds, which wakes a guest that
+                      sleeps; KAUS_VM_WAKE=1 in the guest's environment
   --icount            one CPU, time counted in instructions: repeatable;
                       KAUS_ICOUNT=1 in the guest's environment
   --kvm               try KVM, fall back to emulation if the guest stays silent
@@ -55,7 +57,7 @@ die() {
 }
 
 kernel=6.12 modules='' ko='' module='' no_module='' module_args='' cpus=2 mem=1024
-icount='' thread=multi kvm=${KAUS_VM_KVM:-} timeout=300 append='' disk='' log='' shell='' wants=''
+icount='' thread=multi kvm=${KAUS_VM_KVM:-} timeout=300 append='' disk='' log='' shell='' wants='' wake=''
 adds=()
 while [ $# -gt 0 ]; do
 	case $1 in
@@ -68,6 +70,7 @@ while [ $# -gt 0 ]; do
 	--cpus) cpus=$2; shift ;;
 	--mem) mem=$2; shift ;;
 	--one-thread) thread=single ;;
+	--wake) wake=$2; shift ;;
 	--icount) icount=1 ;;
 	--kvm) kvm=1 ;;
 	--timeout) timeout=$2; shift ;;
@@ -284,6 +287,7 @@ quote() {
 	echo "export KAUS_VM=$version"
 	[ -z "$icount" ] || echo "export KAUS_ICOUNT=1 KAUS_VM_ICOUNT=1"
 	[ "$thread" = multi ] || echo "export KAUS_VM_ONE_THREAD=1"
+	[ -z "$wake" ] || echo "export KAUS_VM_WAKE=1"
 	[ -z "${TERM-}" ] || echo "export TERM=$(quote "$TERM")"
 } >"$root/vm/env"
 if [ $# = 1 ]; then
@@ -331,6 +335,11 @@ else
 	emulate=(-accel "tcg,thread=$thread" -cpu "$cpu")
 fi
 
+# What the guest's second serial line receives.
+keys() {
+	while [ "$wake" ] && sleep "$wake"; do echo; done
+}
+
 # boot ACCEL...: start and wait; sets qemu_rc.
 boot() {
 	: >"$console"
@@ -339,7 +348,7 @@ boot() {
 		return
 	fi
 	timeout -k 5 "$timeout" qemu-system-x86_64 "$@" -smp "$cpus" \
-		"${args[@]}" -append "$cmdline" </dev/null &
+		"${args[@]}" -append "$cmdline" < <(keys) &
 	qemu_pid=$!
 	if [ "$1,$2" = -accel,kvm ]; then
 		for ((i = 0; i < 150; i++)); do
