@@ -155,30 +155,29 @@ static void mark_data(void *arg, const void *lo, const void *hi)
 	kr_mark_sparse(mk, lo, hi);
 }
 
-/* Variables, but for those that tell where the heap itself begins. */
+/* Variables, but for those of the runtime that are no roots. */
 static void mark_segment(void *arg, const void *lo, const void *hi)
 {
-	const struct {
-		const char *lo, *hi;
-	} own[] = {
-		{ (const char *)&kr_heap, (const char *)(&kr_heap + 1) },
-		{ (const char *)&kr_pages, (const char *)(&kr_pages + 1) },
-	};
+	const struct kr_not_root *no;
 	const char *from = lo, *end = hi;
 
 	while (from < end) {
 		const char *to = end, *next = end;
 
-		for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
-			if (own[i].lo >= from && own[i].lo < to) {
-				to = own[i].lo;
-				next = own[i].hi;
-			}
+		for (no = __start_kr_not_roots; no < __stop_kr_not_roots; no++) {
+			const char *no_lo = no->lo, *no_hi = no->hi;
+
+			if (no_hi <= from || no_lo >= to)
+				continue;
+			to = no_lo > from ? no_lo : from;
+			next = no_hi;
 		}
-		if (kr_gc_hooks && kr_gc_hooks->segment)
-			kr_gc_hooks->segment(arg, from, to);
-		else
-			mark_data(arg, from, to);
+		if (from < to) {
+			if (kr_gc_hooks && kr_gc_hooks->segment)
+				kr_gc_hooks->segment(arg, from, to);
+			else
+				mark_data(arg, from, to);
+		}
 		from = next;
 	}
 }

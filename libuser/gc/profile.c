@@ -32,6 +32,7 @@
 #include "gc/special.h"
 #include "mem/heap.h"
 #include "mem/persist.h"
+#include "mem/root.h"
 #include "os/os.h"
 #include "sched/sched.h"
 
@@ -57,6 +58,7 @@ static struct {
 	struct kr_profile_bucket *table[NR_CHAINS];
 	struct kr_profile_bucket *first, *last;
 } profile;
+KR_NOT_A_ROOT(profile);
 
 /* ---- arithmetic, without libm ---- */
 

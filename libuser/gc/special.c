@@ -45,6 +45,7 @@
 #include "gc/profile.h"
 #include "gc/shade.h"
 #include "mem/persist.h"
+#include "mem/root.h"
 #include "os/os.h"
 
 #define NR_SHARDS	64U
@@ -64,6 +65,7 @@ struct chunk {
 struct shard {
 	uint32_t lock;
 	uint32_t nr;			/* in the table */
+	uint32_t nr_marking;		/* that marking looks at */
 	uint32_t nr_buckets;		/* a power of two */
 	struct kr_special **buckets;
 	struct kr_special *free;
@@ -71,6 +73,7 @@ struct shard {
 } KR_PAIR_ALIGNED;
 
 static struct shard shards[NR_SHARDS];
+KR_NOT_A_ROOT(shards);
 
 static struct shard *shard_of(const struct kr_span *s)
 {
@@ -138,8 +141,17 @@ static struct kr_special *record_get(struct shard *sh)
 	return sp;
 }
 
+/* What it has is kept for it: for samples of the profile nothing is. */
+static bool keeps(const struct kr_special *sp)
+{
+	return sp->kind == KR_SPECIAL_FINALIZER ||
+	       sp->kind == KR_SPECIAL_CLEANUP || sp->kind == KR_SPECIAL_QUEUED;
+}
+
 static void record_put(struct shard *sh, struct kr_special *sp)
 {
+	if (keeps(sp))
+		WRITE_ONCE(sh->nr_marking, sh->nr_marking - 1);
 	sp->kind = KR_SPECIAL_FREE;
 	sp->next = sh->free;
 	sh->free = sp;
@@ -194,6 +206,8 @@ struct kr_special *kr_special_add(struct kr_span *s, uintptr_t obj,
 	sp->next = *to;
 	*to = sp;
 	sh->nr++;
+	if (keeps(sp))
+		WRITE_ONCE(sh->nr_marking, sh->nr_marking + 1);
 	WRITE_ONCE(s->nr_specials, s->nr_specials + 1);
 	return sp;
 }
@@ -371,9 +385,7 @@ static uint32_t read_chunk(struct shard *sh, const struct chunk *chunk,
 	for (uint32_t i = 0; i < CHUNK_RECORDS; i++) {
 		const struct kr_special *sp = &chunk->records[i];
 
-		if (sp->kind != KR_SPECIAL_FINALIZER &&
-		    sp->kind != KR_SPECIAL_CLEANUP &&
-		    sp->kind != KR_SPECIAL_QUEUED)
+		if (!keeps(sp))
 			continue;
 		seen[nr++] = (struct seen){
 			.obj = sp->kind == KR_SPECIAL_CLEANUP ? 0 : sp->obj,
@@ -405,6 +417,8 @@ void kr_special_mark(struct kr_marker *mk)
 	for (uint32_t i = 0; i < NR_SHARDS; i++) {
 		struct chunk *chunk = smp_load_acquire(&shards[i].chunks);
 
+		if (!READ_ONCE(shards[i].nr_marking))
+			continue;
 		for (; chunk; chunk = chunk->next) {
 			uint32_t nr = read_chunk(&shards[i], chunk, seen);
 

@@ -8,6 +8,7 @@
 #include "base/barrier.h"
 #include "base/bug.h"
 #include "mem/central.h"
+#include "mem/root.h"
 #include "mem/trim.h"
 #include "os/os.h"
 
@@ -26,6 +27,7 @@ static struct {
 	bool added;
 	struct kr_cache cache;
 } outside;
+KR_NOT_A_ROOT(outside);
 
 void kr_cache_add(struct kr_cache *cache)
 {

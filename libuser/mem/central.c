@@ -4,10 +4,12 @@
 
 #include "base/barrier.h"
 #include "base/bug.h"
+#include "mem/root.h"
 
 #define SWEEP_MAX	32	/* spans swept for one that is wanted */
 
 static struct kr_central centrals[KR_NR_SPANCLASSES];
+KR_NOT_A_ROOT(centrals);
 
 static uint64_t head_next(uint64_t head, uint32_t nr)
 {

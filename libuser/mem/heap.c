@@ -61,6 +61,7 @@
 #include "base/bug.h"
 #include "mem/cache.h"
 #include "mem/central.h"
+#include "mem/root.h"
 #include "mem/trim.h"
 #include "os/os.h"
 
@@ -68,6 +69,7 @@
 #define SPAN_STEP	1024U		/* structures made accessible at once */
 
 struct kr_heap kr_heap;
+KR_NOT_A_ROOT(kr_heap);
 struct kr_heap_ops kr_heap_ops;
 
 static struct {

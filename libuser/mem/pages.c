@@ -36,6 +36,7 @@
 
 #include "base/barrier.h"
 #include "base/bug.h"
+#include "mem/root.h"
 #include "os/os.h"
 
 #define WORDS		(KR_CHUNK_PAGES / 64)
@@ -56,6 +57,7 @@ struct sum {
 };
 
 struct kr_pages kr_pages;
+KR_NOT_A_ROOT(kr_pages);
 
 static struct {
 	uint32_t lock KR_PAIR_ALIGNED;

@@ -20,15 +20,31 @@ static bool is_skipped(const char *name)
 	       (KR_ASAN && strstr(name, "libasan"));
 }
 
+/* Nothing is stored any more in what is read-only after relocation. */
 static void segments(uintptr_t bias, const Elf64_Phdr *ph, size_t nr,
 		     kr_segment_fn fn, void *arg)
 {
-	for (size_t i = 0; i < nr; i++) {
-		uintptr_t lo = bias + ph[i].p_vaddr;
+	const char *relro = NULL, *relro_end = NULL;
 
-		if (ph[i].p_type == PT_LOAD && (ph[i].p_flags & PF_W))
-			fn(arg, (const void *)lo,
-			   (const void *)(lo + ph[i].p_memsz));
+	for (size_t i = 0; i < nr; i++) {
+		if (ph[i].p_type == PT_GNU_RELRO) {
+			relro = (const char *)bias + ph[i].p_vaddr;
+			relro_end = relro + ph[i].p_memsz;
+		}
+	}
+	for (size_t i = 0; i < nr; i++) {
+		const char *lo = (const char *)bias + ph[i].p_vaddr;
+		const char *hi = lo + ph[i].p_memsz;
+
+		if (ph[i].p_type != PT_LOAD || !(ph[i].p_flags & PF_W))
+			continue;
+		if (relro && relro >= lo && relro_end <= hi) {
+			if (relro > lo)
+				fn(arg, lo, relro);
+			lo = relro_end;
+		}
+		if (lo < hi)
+			fn(arg, lo, hi);
 	}
 }
 

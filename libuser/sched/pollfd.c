@@ -22,6 +22,7 @@
  * Invariant: who waits has seen EAGAIN after the last event.
  */
 #include "mem/persist.h"
+#include "mem/root.h"
 #include "os/io.h"
 #include "sched/netpoll.h"
 #include "sched/runq.h"
@@ -42,6 +43,7 @@ static struct {
 	struct kr_pollfd *free;
 	struct kr_pollfd *chunks[MAX_CHUNKS];
 } table;
+KR_NOT_A_ROOT(table);
 
 static uint32_t state_seq(uint64_t state)
 {

@@ -37,6 +37,7 @@
  * count as idle for kr_wakep().
  */
 #include "base/rand.h"
+#include "mem/root.h"
 #include "sched/chance.h"
 #include "sched/deadlock.h"
 #include "sched/follow.h"
@@ -56,6 +57,7 @@
 #define TURN_MAX_NS	10000000
 
 struct kr_sched sched;
+KR_NOT_A_ROOT(sched);
 __thread struct m *kr_tls_m __attribute__((tls_model("initial-exec")));
 
 /* ---- running a goroutine ---- */

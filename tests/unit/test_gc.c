@@ -8,6 +8,8 @@
  */
 #include "gctest.h"
 
+#include "mem/root.h"
+
 #define KB 1024UL
 
 /* Old values in registers and on the stack would keep objects. */
@@ -243,6 +245,75 @@ TEST(variables_need_not_count_by_the_environment)
 	EXPECT_EQ(-EINVAL, kaus_run(without_variables, NULL));
 	setenv("KAUS_GC_DATA", "0", 1);
 	RUN(without_variables, "env");
+}
+
+/* ---- variables of the runtime ---- */
+
+static struct node *seen_vars[NR_VARS];
+static struct node *unseen_vars[NR_VARS];
+static struct node *seen_behind[NR_VARS];
+KR_NOT_A_ROOT(unseen_vars);
+static struct kaus_weak weak_seen[NR_VARS], weak_unseen[NR_VARS],
+	weak_behind[NR_VARS];
+
+static void *fill_unseen(void *arg)
+{
+	for (uint64_t i = 0; i < NR_VARS; i++) {
+		seen_vars[i] = make_node(i);
+		unseen_vars[i] = make_node(i);
+		seen_behind[i] = make_node(i);
+		weak_seen[i] = kaus_weak_make(seen_vars[i]);
+		weak_unseen[i] = kaus_weak_make(unseen_vars[i]);
+		weak_behind[i] = kaus_weak_make(seen_behind[i]);
+	}
+	return NULL;
+}
+
+static void *look_at_unseen(void *arg)
+{
+	nr_gone = 0;
+	for (int i = 0; i < NR_VARS; i++) {
+		nr_gone += !kaus_weak_get(weak_unseen[i]);
+		CHECK(kaus_weak_get(weak_seen[i]));
+		CHECK(kaus_weak_get(weak_behind[i]));
+	}
+	return NULL;
+}
+
+static int not_roots(void *arg)
+{
+	struct kaus_gc_stats st = { .size = sizeof(st) };
+	uint64_t tables = 0;
+
+	if (arg)
+		CHECK_EQ(0, kaus_gc_set(KAUS_GC_CONCURRENT, *(int *)arg));
+	elsewhere(fill_unseen, NULL);
+	CHECK_EQ(0, kaus_gc());
+	elsewhere(look_at_unseen, NULL);
+	CHECK(nr_gone > NR_VARS / 2);
+	CHECK_EQ(0, kaus_gc_stats_read(&st));
+	for (const struct kr_not_root *no = __start_kr_not_roots;
+	     no < __stop_kr_not_roots; no++)
+		tables += (uint64_t)((const char *)no->hi -
+				     (const char *)no->lo);
+	printf("# %lu KiB of roots, %lu KiB of tables are none\n",
+	       (unsigned long)st.root_bytes / KB, (unsigned long)tables / KB);
+	/* Descriptors, call chains, lists of spans, records, Ms and Ps. */
+	CHECK(tables > 200 * KB);
+	return 0;
+}
+
+TEST(tables_of_the_runtime_are_no_roots)
+{
+	RUN(not_roots, NULL);
+}
+
+/* With variables looked at page by page. */
+TEST(tables_are_no_roots_of_a_cycle_by_pages)
+{
+	static int by_pages = 2;
+
+	RUN(not_roots, &by_pages);
 }
 
 /* In a channel's buffer only. */
