@@ -238,11 +238,6 @@ int kr_thread_create_quiet(void *(*fn)(void *), size_t stack_size,
 int kr_thread_tid(void);
 /* Where the stack of the calling thread ends. May wait for locks of libc. */
 int kr_thread_stack_end(uintptr_t *ret_end);
-/*
- * The calling thread, which never computes for long, wants the CPU soon when it
- * wakes, not when a thread that computes has had its own slice.
- */
-void kr_thread_short_slice(void);
 /* State letter of /proc/self/task/TID/stat (R, S, D, ...) or 0. */
 char kr_thread_state(int tid);
 int kr_thread_kill(int tid, int sig);

@@ -74,37 +74,6 @@ int kr_thread_tid(void)
 	return (int)syscall(SYS_gettid);
 }
 
-/* struct sched_attr, version 0; <linux/sched/types.h> may clash with libc's. */
-struct slice_attr {
-	uint32_t size;
-	uint32_t policy;
-	uint64_t flags;
-	int32_t nice;
-	uint32_t priority;
-	uint64_t runtime_ns;
-	uint64_t deadline_ns;
-	uint64_t period_ns;
-};
-
-/*
- * Since Linux 6.12 a thread of the fair class may ask for a shorter slice, 0.1 ms
- * at least: it then preempts on waking whoever has a longer one. It gets no more
- * CPU time for that, and needs no privilege. An older kernel changes nothing.
- */
-void kr_thread_short_slice(void)
-{
-	struct slice_attr attr = { .size = sizeof(attr) };
-	int saved_errno = errno;
-
-	if (!syscall(SYS_sched_getattr, 0, &attr, sizeof(attr), 0) &&
-	    (attr.policy == SCHED_OTHER || attr.policy == SCHED_BATCH)) {
-		attr.size = sizeof(attr);
-		attr.runtime_ns = 100000;
-		(void)syscall(SYS_sched_setattr, 0, &attr, 0);
-	}
-	errno = saved_errno;
-}
-
 char kr_thread_state(int tid)
 {
 	int saved_errno = errno;

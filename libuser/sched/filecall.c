@@ -126,7 +126,6 @@ static void *files_main(void *arg)
 	(void)arg;
 	/* It was made by a goroutine, which may be bound to a CPU. */
 	kr_cpu_unbind();
-	kr_thread_short_slice();
 	if (kr_uring_open()) {
 		kr_deadlock_thread_goes();
 		WRITE_ONCE(files.nr_threads, 0);

@@ -238,7 +238,6 @@ static void *watch_main(void *arg)
 	(void)arg;
 	/* It was made by a goroutine, which may be bound to a CPU. */
 	kr_cpu_unbind();
-	kr_thread_short_slice();
 	while (!READ_ONCE(sched.stopping)) {
 		uint32_t nr;
 

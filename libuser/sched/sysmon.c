@@ -329,7 +329,6 @@ static void *sysmon_main(void *arg)
 	unsigned int quiet = 0;
 
 	(void)arg;
-	kr_thread_short_slice();
 	for (;;) {
 		if (kr_has_module(kr_epoch())) {
 			wait_for_no_module();
