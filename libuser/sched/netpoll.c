@@ -164,13 +164,13 @@ int kr_netpoll_block(struct m *mp, uint64_t deadline_ns)
 		list = collect(deadline_ns, &nr);
 	WRITE_ONCE(netpoll.nr_ms, 0);
 	pp = list ? kr_idle_get() : NULL;
-	if (list && !pp)
-		WRITE_ONCE(netpoll.no_p, true);
+	if (pp)
+		kr_p_acquire(mp, pp);
+	WRITE_ONCE(netpoll.no_p, list && !pp);
 	give_up();
 	if (!list)
 		return -ETIMEDOUT;
 	if (pp) {
-		kr_p_acquire(mp, pp);
 		if (nr == 1)
 			kr_runq_put(mp, next_ready(&list), false);
 		else
