@@ -417,6 +417,7 @@ void kr_special_mark(struct kr_marker *mk)
 	for (uint32_t i = 0; i < NR_SHARDS; i++) {
 		struct chunk *chunk = smp_load_acquire(&shards[i].chunks);
 
+		/* The world is stopped: nobody is about to add one. */
 		if (!READ_ONCE(shards[i].nr_marking))
 			continue;
 		for (; chunk; chunk = chunk->next) {

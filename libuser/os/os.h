@@ -268,7 +268,8 @@ int kr_membarrier(void);
 typedef void (*kr_segment_fn)(void *arg, const void *lo, const void *hi);
 
 /**
- * kr_segments_for_each() - Writable data of the program and its libraries.
+ * kr_segments_for_each() - Writable data of the program and its libraries,
+ * without what is read-only once it has been relocated.
  * @fn: Called for each range.
  * @arg: Passed to @fn.
  *

@@ -9,6 +9,7 @@
 #include "gctest.h"
 
 #include "mem/root.h"
+#include "os/os.h"
 
 #define KB 1024UL
 
@@ -280,9 +281,33 @@ static void *look_at_unseen(void *arg)
 	return NULL;
 }
 
+/* How many bytes there are, and whether two variables are among them. */
+struct segments {
+	uint64_t bytes;
+	unsigned int nr_seen, nr_fixed;
+};
+
+/* Read-only after relocation. */
+static void *const fixed[] = { &seen_vars };
+
+static bool is_within(const void *p, const void *lo, const void *hi)
+{
+	return (uintptr_t)p >= (uintptr_t)lo && (uintptr_t)p < (uintptr_t)hi;
+}
+
+static void add_segment(void *arg, const void *lo, const void *hi)
+{
+	struct segments *seg = arg;
+
+	seg->bytes += (uintptr_t)hi - (uintptr_t)lo;
+	seg->nr_seen += is_within(seen_vars, lo, hi);
+	seg->nr_fixed += is_within(fixed, lo, hi);
+}
+
 static int not_roots(void *arg)
 {
 	struct kaus_gc_stats st = { .size = sizeof(st) };
+	struct segments seg = { .bytes = 0 };
 	uint64_t tables = 0;
 
 	if (arg)
@@ -300,6 +325,11 @@ static int not_roots(void *arg)
 	       (unsigned long)st.root_bytes / KB, (unsigned long)tables / KB);
 	/* Descriptors, call chains, lists of spans, records, Ms and Ps. */
 	CHECK(tables > 200 * KB);
+	kr_segments_for_each(add_segment, &seg);
+	CHECK_EQ(1, seg.nr_seen);
+	CHECK_EQ(0, seg.nr_fixed);
+	/* There are stacks, too. */
+	CHECK(st.root_bytes < seg.bytes - tables + 64 * KB);
 	return 0;
 }
 
