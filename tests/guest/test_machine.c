@@ -638,7 +638,8 @@ TEST_F(machine, it_is_suspended_to_idle)
 		ASSERT_TRUE(set(POWER "state", "mem"));
 		EXPECT_TRUE(is_well(nr_cpus));
 	}
-	EXPECT_TRUE(set(POWER "mem_sleep", "deep"));
+	if (strstr(text_of(POWER "mem_sleep"), "deep"))
+		EXPECT_TRUE(set(POWER "mem_sleep", "deep"));
 }
 
 TEST_HARNESS_MAIN

@@ -348,7 +348,7 @@ boot() {
 		return
 	fi
 	timeout -k 5 "$timeout" qemu-system-x86_64 "$@" -smp "$cpus" \
-		"${args[@]}" -append "$cmdline" < <(keys) &
+		"${args[@]}" -append "$cmdline" < <(keys 2>/dev/null) &
 	qemu_pid=$!
 	if [ "$1,$2" = -accel,kvm ]; then
 		for ((i = 0; i < 150; i++)); do
