@@ -281,6 +281,8 @@ static void *look_at_unseen(void *arg)
 	return NULL;
 }
 
+#define NO_WAY 3	/* to see what was written */
+
 /* How many bytes there are, and whether two variables are among them. */
 struct segments {
 	uint64_t bytes;
@@ -308,10 +310,12 @@ static int not_roots(void *arg)
 {
 	struct kaus_gc_stats st = { .size = sizeof(st) };
 	struct segments seg = { .bytes = 0 };
+	int err = arg ? kaus_gc_set(KAUS_GC_CONCURRENT, 2) : 0;
 	uint64_t tables = 0;
 
-	if (arg)
-		CHECK_EQ(0, kaus_gc_set(KAUS_GC_CONCURRENT, *(int *)arg));
+	if (err == -EOPNOTSUPP)
+		return NO_WAY;
+	CHECK_EQ(0, err);
 	elsewhere(fill_unseen, NULL);
 	CHECK_EQ(0, kaus_gc());
 	elsewhere(look_at_unseen, NULL);
@@ -341,9 +345,12 @@ TEST(tables_of_the_runtime_are_no_roots)
 /* With variables looked at page by page. */
 TEST(tables_are_no_roots_of_a_cycle_by_pages)
 {
-	static int by_pages = 2;
+	int status = kaus_run(not_roots, "by pages");
 
-	RUN(not_roots, &by_pages);
+	if (status == NO_WAY)
+		SKIP(return, "this kernel, or a filter, has not got it");
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(0, atomic_load(&ut_failures));
 }
 
 /* In a channel's buffer only. */
