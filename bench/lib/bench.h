@@ -21,6 +21,8 @@ void bench_gc_concurrent(void);
 void bench_gc_pauses_1(void);
 void bench_gc_pauses_1k(void);
 void bench_gc_pauses_100k(void);
+void bench_gc_pauses_final(void);
+void bench_gc_pauses_timers(void);
 void bench_gc_pages(void);
 void bench_gc_stop(void);
 void bench_gc_store(void);

@@ -19,6 +19,8 @@ static const struct {
 	{ "gc_pauses_1", bench_gc_pauses_1 },
 	{ "gc_pauses_100k", bench_gc_pauses_100k },
 	{ "gc_pauses_1k", bench_gc_pauses_1k },
+	{ "gc_pauses_final", bench_gc_pauses_final },
+	{ "gc_pauses_timers", bench_gc_pauses_timers },
 	{ "gc_pages", bench_gc_pages },
 	{ "gc_stop", bench_gc_stop },
 	{ "gc_store", bench_gc_store },

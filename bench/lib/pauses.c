@@ -2,7 +2,8 @@
 /*
  * How long the world stands still in concurrent cycles: a mutator on each P
  * swaps subtrees of a tree of its own and replaces parts of it, beside many
- * goroutines that are parked with a few words on their stacks.
+ * goroutines that are parked with a few words on their stacks, many timers, or
+ * many objects with finalizers.
  */
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -138,6 +139,51 @@ static void pauses(const char *metric, size_t nr_parked, size_t nr_pauses)
 	kaus_chan_close(ch);
 	free(log.ns);
 	free(gs);
+}
+
+static void never(void *arg)
+{
+	(void)arg;
+}
+
+/* Armed, and not due before it is over. */
+void bench_gc_pauses_timers(void)
+{
+	size_t nr = bench_count(100000);
+	struct kaus_timer *timers = calloc(nr, sizeof(*timers));
+
+	bench_check(timers ? 0 : -1, "calloc");
+	for (size_t i = 0; i < nr; i++) {
+		kaus_timer_init(&timers[i], never, NULL);
+		bench_check(kaus_timer_start(&timers[i], kaus_now_ns() +
+					     3600000000000ULL + i, 0),
+			    "kaus_timer_start");
+	}
+	pauses("gc_pauses_timers", 1, 4000);
+	for (size_t i = 0; i < nr; i++)
+		kaus_timer_stop(&timers[i]);
+	free(timers);
+}
+
+static void finalize(void *obj, void *arg)
+{
+	(void)obj;
+	(void)arg;
+}
+
+void bench_gc_pauses_final(void)
+{
+	size_t nr = bench_count(100000);
+	struct node **objs = kaus_alloc(nr * sizeof(*objs));
+
+	bench_check(objs ? 0 : -1, "kaus_alloc");
+	for (size_t i = 0; i < nr; i++) {
+		objs[i] = make_tree(0);
+		bench_check(kaus_gc_finalizer_set(objs[i], finalize, NULL),
+			    "kaus_gc_finalizer_set");
+	}
+	pauses("gc_pauses_final", 1, 4000);
+	bench_check(objs[nr - 1] ? 0 : -1, "objects");
 }
 
 void bench_gc_pauses_1(void)

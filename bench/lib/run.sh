@@ -32,7 +32,8 @@ shift $((OPTIND - 1))
 names="${*:-yield_2 yield_1000 spawn_join spawn_batch channel buffered_1_1 \
 buffered_8_8 mutex_1 mutex_8 ring sieve skynet parked stack sharing select_4 \
 net_1 net_64 net_64_epoll sleepers timers timer blocking handoff gc_stop gc_concurrent gc_pages \
-gc_store gc_pauses_1 gc_pauses_1k gc_pauses_100k heap_locks file}"
+gc_store gc_pauses_1 gc_pauses_1k gc_pauses_100k gc_pauses_final \
+gc_pauses_timers heap_locks file}"
 
 ncpu=$(nproc)
 if [ -z "$procs" ]; then

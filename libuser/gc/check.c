@@ -361,13 +361,13 @@ void kr_check_end(void)
 		look_at_all(look_if_told, true);
 	look_at_all(look_if_marked, false);
 	kr_mark_drain(mk);
-	kr_scan_begin();
+	kr_mark_roots_begin();
 	/* All of them were looked at in this stop, and nothing has changed. */
 	if (kr_gc.by_pages)
 		mk->found = report_root;
 	kr_gc.by_pages = false;
 	kr_gc_mark_roots(mk);
-	while (kr_mark_gs(mk))
+	while (kr_mark_some_roots(mk))
 		;
 	kr_gc.by_pages = mk->found;
 	mk->found = NULL;

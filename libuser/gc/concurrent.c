@@ -6,10 +6,12 @@
  * the program, which tell what they overwrite (barrier.c).
  *
  *	begin	In one stop the barrier goes on, what is allocated from now on
- *		is marked, and all roots are looked at, but for goroutines that
- *		are parked or in a queue: these are looked at before they run,
- *		or while others do (sched/scan.c). So that is a picture of what
- *		is reachable, of which nothing is lost.
+ *		is marked, and all roots are looked at, but for those of which
+ *		there may be many. Goroutines that are parked or in a queue, and
+ *		timers, are looked at before they run, or while others do
+ *		(sched/scan.c), and what finalizers need also meanwhile
+ *		(special.c). So that is a picture of what is reachable, of which
+ *		nothing is lost.
  *	mark	Workers, one for each P, mark in steps of a few dozen
  *		microseconds with preemption off. One that has others wait for
  *		its P takes a third of the time that they take, a quarter of
@@ -142,11 +144,11 @@ static bool nothing_left_by_pages(struct kr_marker *mk)
 
 	mk->alone = true;
 	kr_remark_again();
-	kr_scan_begin();
+	kr_mark_roots_begin();
 	kr_gc_mark_roots(mk);
 	kr_gc_flush_all(mk);
 	if (!has_many_gs() || !kr_help_mark(mk, true))
-		while (kr_mark_gs(mk))
+		while (kr_mark_some_roots(mk))
 			;
 	kr_remark_last_round();
 	while ((last || kr_remark_bytes() < PAGES_BUDGET) &&
@@ -479,7 +481,7 @@ static KR_NOINLINE bool begin(struct m *mp, bool forced, bool claimed,
 		kr_gc_forget_all();
 		kr_gc_barrier_set(!by_pages);
 		mk->alone = true;
-		kr_scan_begin();
+		kr_mark_roots_begin();
 		kr_mark_defer(mk);
 		kr_gc_mark_roots(mk);
 		mk->alone = false;

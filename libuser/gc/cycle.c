@@ -38,6 +38,7 @@
 #include "gc/line.h"
 #include "gc/profile.h"
 #include "gc/remark.h"
+#include "gc/shade.h"
 #include "gc/special.h"
 #include "gc/state.h"
 #include "mem/cache.h"
@@ -103,6 +104,7 @@ void kr_gc_init(const struct kr_gc_settings *set, uint32_t nr_procs)
 	sched.gc = collect_if_due;
 	sched.gc_look = kr_gc_period_look;
 	sched.scan_first = kr_gc_scan_first;
+	sched.scan_timer = kr_gc_shade;
 	kr_gc_barrier_init();
 	kr_help_init();
 	kr_special_init();
@@ -127,6 +129,7 @@ void kr_gc_forked(void)
 	kr_help_forked();
 	/* Nobody will end the cycle that there may have been. */
 	kr_scan_forked();
+	kr_special_forked();
 	kr_gc_barrier_set(false);
 	if (READ_ONCE(kr_heap.marking))
 		kr_heap_mark_forget();
@@ -197,8 +200,6 @@ void kr_gc_mark_roots(struct kr_marker *mk)
 	if (!kr_gc.no_data)
 		kr_segments_for_each(kr_gc.by_pages ? remark_segment :
 						      mark_segment, mk);
-	kr_scan_sched(mark_data, mk);
-	kr_special_mark(mk);
 	if (kr_gc_hooks)
 		kr_gc_hooks->roots(mk);
 }
@@ -206,7 +207,7 @@ void kr_gc_mark_roots(struct kr_marker *mk)
 static void mark_all(struct kr_marker *mk)
 {
 	mk->alone = true;
-	kr_scan_begin();
+	kr_mark_roots_begin();
 	kr_gc_mark_roots(mk);
 	if (!kr_help_mark(mk, false))
 		kr_mark_drain(mk);

@@ -39,8 +39,16 @@ struct kr_gc_thread {
 void kr_mark_range(struct kr_marker *mk, const void *lo, const void *hi);
 /* The same, and most of them are null. */
 void kr_mark_sparse(struct kr_marker *mk, const void *lo, const void *hi);
-/* As kr_scan_some(). Return: how much work that was, as of objects. */
-uint64_t kr_mark_gs(struct kr_marker *mk);
+/*
+ * Some of the roots that are not looked at in the stop that begins a cycle:
+ * goroutines, timers, what finalizers need. As kr_scan_some(). Return: how much
+ * work that was, as of objects; 0: nothing is left, or others are at it.
+ */
+uint64_t kr_mark_some_roots(struct kr_marker *mk);
+/* The same from the beginning: all of them are left. The world is stopped. */
+void kr_mark_roots_begin(void);
+/* Some is left. */
+bool kr_mark_roots_left(void);
 /* As kr_scan_defer(). */
 void kr_mark_defer(struct kr_marker *mk);
 /* A goroutine is about to run: sched.scan_first(). */

@@ -46,13 +46,13 @@ static void mark(struct kr_marker *mk, uint32_t round)
 
 	while (READ_ONCE(help.round) == round) {
 		/* Who has nothing is not working, for others to see the end. */
-		if (roots_only ? !kr_scan_is_left() : kr_work_is_empty()) {
+		if (roots_only ? !kr_mark_roots_left() : kr_work_is_empty()) {
 			cpu_relax();
 			continue;
 		}
 		kr_work_enter();
 		if (roots_only)
-			kr_mark_gs(mk);
+			kr_mark_some_roots(mk);
 		else
 			kr_mark_drain(mk);
 		kr_work_leave(mk);
@@ -160,7 +160,7 @@ bool kr_help_mark(struct kr_marker *mk, bool roots_only)
 	kr_add(&help.round, 1);
 	kr_futex_wake(&help.round, (int)nr);
 	if (roots_only) {
-		while (kr_mark_gs(mk))
+		while (kr_mark_some_roots(mk))
 			;
 	} else {
 		while (!kr_work_is_over()) {

@@ -14,6 +14,7 @@
 
 #include "base/bug.h"
 #include "gc/gc.h"
+#include "gc/special.h"
 #include "mem/heap.h"
 #include "mem/root.h"
 #include "sched/scan.h"
@@ -416,12 +417,27 @@ void kr_mark_first(struct kr_marker *mk, struct g *gp)
 	kr_scan_once(gp, mark_of_g, mk);
 }
 
-uint64_t kr_mark_gs(struct kr_marker *mk)
+void kr_mark_roots_begin(void)
+{
+	kr_scan_begin();
+	kr_special_begin();
+}
+
+bool kr_mark_roots_left(void)
+{
+	return kr_scan_is_left() || kr_special_is_left();
+}
+
+uint64_t kr_mark_some_roots(struct kr_marker *mk)
 {
 	uint64_t before = mk->stack_bytes;
-	uint32_t nr = kr_scan_some(mark_of_g, mk);
+	uint64_t cost = kr_scan_some(mark_of_g, mk) * ITEM_COST;
 
-	return nr * ITEM_COST + mk->stack_bytes - before;
+	if (!cost)
+		kr_scan_some_timers(mark_of_g, mk);
+	cost += mk->stack_bytes - before;
+	/* The last: then most objects with finalizers are marked. */
+	return cost ? cost : kr_special_mark_some(mk) * ITEM_COST;
 }
 
 /* ---- all that they lead to ---- */
@@ -433,7 +449,7 @@ static bool more(struct kr_marker *mk, uint64_t *done)
 
 	if (kr_work_take(mk))
 		return true;
-	cost = kr_mark_gs(mk);
+	cost = kr_mark_some_roots(mk);
 	*done += cost;
 	return cost;
 }

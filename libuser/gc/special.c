@@ -14,7 +14,7 @@
  * about an object in the meantime has its span swept first.
  *
  *	marking		what is in objects with a finalizer is marked, they
- *			themselves are not: kr_special_mark()
+ *			themselves are not: kr_special_mark_some()
  *	sweeping	an object that is not marked and has a finalizer: weak
  *			pointers are cleared, the finalizer is queued, and the
  *			object is marked, so that it survives this sweep. It
@@ -32,7 +32,8 @@
  *
  * While a cycle marks, and the program runs, three things would go unseen, and
  * are shaded by those who do them: an object that gets a finalizer, arguments of
- * new records, and what comes off the queue.
+ * new records, and what comes off the queue. So it does not matter when in the
+ * cycle the records are looked at, nor whether one that is new is.
  *
  * Rejected: a list for each span, sorted, as in Go (a span has up to 512
  * objects, and with a finalizer each the list is long); to look at all records
@@ -369,13 +370,22 @@ static void freed(struct kr_span *s, uint32_t index)
 
 /* ---- marking ---- */
 
+/* Chunks of records that are not looked at yet. */
+static struct {
+	uint32_t lock;
+	uint32_t is_left;
+	uint32_t shard;
+	const struct chunk *chunk;	/* of that; NULL: from its first one on */
+} left;
+
+
 struct seen {
 	uintptr_t obj;			/* 0: none */
 	void *arg;
 	bool queued;
 };
 
-/* No lock is held while objects are looked at: there may be many. */
+/* No lock is held while objects are looked at. */
 static uint32_t read_chunk(struct shard *sh, const struct chunk *chunk,
 			   struct seen *seen)
 {
@@ -410,23 +420,68 @@ static void mark_one(struct kr_marker *mk, const struct seen *seen)
 		kr_mark_contents(mk, (const void *)seen->obj, false);
 }
 
-void kr_special_mark(struct kr_marker *mk)
+void kr_special_begin(void)
+{
+	left.shard = 0;
+	left.chunk = NULL;
+	WRITE_ONCE(left.is_left, true);
+}
+
+bool kr_special_is_left(void)
+{
+	return READ_ONCE(left.is_left);
+}
+
+void kr_special_forked(void)
+{
+	left.lock = 0;
+	left.is_left = false;
+}
+
+/* The next one, or NULL: that was the last. */
+static const struct chunk *take_locked(struct shard **ret_shard)
+{
+	const struct chunk *chunk;
+
+	for (; left.shard < NR_SHARDS; left.shard++) {
+		struct shard *sh = &shards[left.shard];
+
+		chunk = left.chunk;
+		/* Who adds the first one has shaded it. */
+		if (!chunk && READ_ONCE(sh->nr_marking))
+			chunk = smp_load_acquire(&sh->chunks);
+		if (!chunk)
+			continue;
+		*ret_shard = sh;
+		left.chunk = chunk->next;
+		if (!left.chunk)
+			left.shard++;
+		return chunk;
+	}
+	WRITE_ONCE(left.is_left, false);
+	return NULL;
+}
+
+uint32_t kr_special_mark_some(struct kr_marker *mk)
 {
 	struct seen seen[CHUNK_RECORDS];
+	const struct chunk *chunk = NULL;
+	struct shard *sh;
+	uint32_t nr;
 
-	for (uint32_t i = 0; i < NR_SHARDS; i++) {
-		struct chunk *chunk = smp_load_acquire(&shards[i].chunks);
-
-		/* The world is stopped: nobody is about to add one. */
-		if (!READ_ONCE(shards[i].nr_marking))
-			continue;
-		for (; chunk; chunk = chunk->next) {
-			uint32_t nr = read_chunk(&shards[i], chunk, seen);
-
-			for (uint32_t k = 0; k < nr; k++)
-				mark_one(mk, &seen[k]);
-		}
-	}
+	if (!kr_special_is_left())
+		return 0;
+	kr_lock(&left.lock);
+	if (left.is_left)
+		chunk = take_locked(&sh);
+	kr_unlock(&left.lock);
+	if (!chunk)
+		return 0;
+	nr = read_chunk(sh, chunk, seen);
+	for (uint32_t i = 0; i < nr; i++)
+		mark_one(mk, &seen[i]);
+	/* Of nothing, too: there may be more. */
+	return nr + 1;
 }
 
 void kr_special_init(void)

@@ -9,7 +9,7 @@
 #include "gc/work.h"
 #include "mem/heap.h"
 
-/* The marker reads it at any time: see kr_special_mark(). */
+/* The marker reads it at any time: see kr_special_mark_some(). */
 enum kr_special_kind {
 	KR_SPECIAL_FREE,		/* no record */
 	/* In the table. */
@@ -70,14 +70,24 @@ void kr_special_del(struct kr_span *s, struct kr_special *sp);
 void kr_special_take(struct kr_special *sp, struct kr_special *ret_copy);
 
 /**
- * kr_special_mark() - What the records refer to.
+ * kr_special_mark_some() - What some of the records refer to.
  * @mk: The marker.
  *
  * Arguments, what is in objects that have a finalizer, though not these
  * themselves, and objects that wait for theirs to be called. Whoever adds a
  * record while marking goes on shades that himself.
+ *
+ * Context: any number of threads, between kr_work_enter() and kr_work_leave()
+ * unless the world is stopped.
+ *
+ * Return: how much that was; 0: nobody has left any.
  */
-void kr_special_mark(struct kr_marker *mk);
+uint32_t kr_special_mark_some(struct kr_marker *mk);
+/* All are left. The world is stopped. */
+void kr_special_begin(void);
+bool kr_special_is_left(void);
+/* In a child of fork(). */
+void kr_special_forked(void);
 
 /* ---- final.c ---- */
 

@@ -69,7 +69,7 @@ void kr_gc_go_on(struct kr_gc_stop *stop);
 
 /* Nothing is marked; the caller's registers are saved. @stop begins a cycle. */
 void kr_gc_cycle_begin(const struct kr_gc_stop *stop, bool forced);
-/* What goroutines, threads, variables refer to, but for goroutines' stacks. */
+/* What threads and variables refer to; kr_mark_some_roots() has the others. */
 void kr_gc_mark_roots(struct kr_marker *mk);
 /* Threads that have no P have marked with @mk. Any time. */
 void kr_gc_count_plain(const struct kr_marker *mk);

@@ -23,8 +23,8 @@
 
 #include "base/barrier.h"
 #include "base/bug.h"
+#include "gc/gc.h"
 #include "os/os.h"
-#include "sched/scan.h"
 
 #define CHUNK_BLOCKS	64
 #define SHARE_MIN	KR_SIZE(16, 2)
@@ -65,7 +65,7 @@ bool kr_work_is_quiet(void)
 
 bool kr_work_is_empty(void)
 {
-	return !READ_ONCE(work.full) && !kr_scan_is_left();
+	return !READ_ONCE(work.full) && !kr_mark_roots_left();
 }
 
 /* Who takes something is working then already, and so was who took a root. */
@@ -73,7 +73,7 @@ bool kr_work_is_over(void)
 {
 	bool over;
 
-	if (kr_scan_is_left())
+	if (kr_mark_roots_left())
 		return false;
 	kr_lock(&work.lock);
 	over = !work.full && !smp_load_acquire(&work.nr_working);

@@ -34,6 +34,10 @@
  * first (set_running()). g.scanned is twice the number of the picture that it is
  * in, and one more while somebody looks. Who is to run it waits for that: they
  * are microseconds, unless the other thread loses its CPU.
+ *
+ * Timers that are armed are looked at in the same way, as a public one may lie in
+ * an object that nothing else refers to. Until all have been, whoever takes one
+ * out of a queue tells of it: sched.scan_timer().
  */
 #include "sched/scan.h"
 
@@ -52,6 +56,7 @@
 #define FETCH_STACKS	8
 #define FETCH_BYTES	512UL	/* of a stack */
 #define BATCH		64U	/* looked at in one go */
+#define BATCH_SLOTS	256U
 #define NR_SPINS	1000
 #define NAP_NS		20000ULL
 
@@ -60,6 +65,9 @@ static struct {
 	struct g_slab *slab;		/* goroutines not looked at yet: in here */
 	uint32_t from;			/* from this one on */
 	uint32_t nr_busy;		/* who looks at some */
+	/* sched.scan_timers: of this P, from this slot on. */
+	uint32_t proc, slot;
+	bool timers_locked;		/* kr_scan_lock() has all */
 } left;
 
 void kr_scan_begin(void)
@@ -69,6 +77,8 @@ void kr_scan_begin(void)
 	WRITE_ONCE(sched.scan_nr, 0);
 	left.from = 0;
 	WRITE_ONCE(left.slab, kr_registry_next(NULL));
+	left.proc = left.slot = 0;
+	WRITE_ONCE(sched.scan_timers, true);
 	for (uint32_t id = 1; id < nr; id++) {
 		struct m *mp = sched.allm[id];
 		struct g *gp = READ_ONCE(mp->curg);
@@ -80,7 +90,7 @@ void kr_scan_begin(void)
 
 bool kr_scan_is_left(void)
 {
-	return READ_ONCE(left.slab);
+	return READ_ONCE(left.slab) || READ_ONCE(sched.scan_timers);
 }
 
 static void scan_stack(const struct g *gp, uintptr_t sp, kr_scan_fn fn,
@@ -247,7 +257,7 @@ void kr_scan_defer(kr_scan_fn fn, void *arg)
 	static uint32_t last;
 	uint32_t nr = smp_load_acquire(&sched.nr_ms);
 
-	if (!kr_scan_is_left())
+	if (!left.slab)
 		return;
 	/* A cycle looks at all that live: none has what it was 2^31 cycles ago. */
 	last = last == INT32_MAX ? 1 : last + 1;
@@ -318,7 +328,7 @@ uint32_t kr_scan_some(kr_scan_fn fn, void *arg)
 	uint32_t from, nr = 0;
 
 	/* One that has been trimmed has none. */
-	while (!nr && kr_scan_is_left() && (slab = take(&from))) {
+	while (!nr && READ_ONCE(left.slab) && (slab = take(&from))) {
 		nr = scan_gs(slab, from, fn, arg);
 		leave();
 	}
@@ -329,28 +339,73 @@ void kr_scan_forked(void)
 {
 	left.lock = left.nr_busy = 0;
 	left.slab = NULL;
+	left.timers_locked = false;
 	sched.scan_nr = 0;
+	sched.scan_timers = false;
+}
+
+/* ---- timers ---- */
+
+/* From left.slot on. Return: how many slots that were, 0 at the end. */
+static uint32_t scan_slots(const struct kr_tqueue *q, kr_scan_fn fn, void *arg)
+{
+	uint32_t nr = q->nr ? q->max_slots : 0, from = left.slot;
+	uint32_t end = nr - from > BATCH_SLOTS ? from + BATCH_SLOTS : nr;
+
+	if (from >= nr)
+		return 0;
+	fn(arg, q->slots + from, q->slots + end);
+	left.slot = end;
+	return end - from;
+}
+
+static uint32_t scan_timers_locked(kr_scan_fn fn, void *arg)
+{
+	while (left.proc < kr_nr_ps()) {
+		struct p *pp = sched.allp[left.proc];
+		uint32_t nr;
+
+		/*
+		 * Who has it may be about to stop the world, and wait for this
+		 * thread. Once it is stopped they are all locked.
+		 */
+		if (!left.timers_locked && !kr_trylock(&pp->timer_lock))
+			return 0;
+		nr = scan_slots(&pp->timers, fn, arg);
+		if (!left.timers_locked)
+			kr_unlock(&pp->timer_lock);
+		if (nr)
+			return nr;
+		left.proc++;
+		left.slot = 0;
+	}
+	WRITE_ONCE(sched.scan_timers, false);
+	return 0;
+}
+
+uint32_t kr_scan_some_timers(kr_scan_fn fn, void *arg)
+{
+	uint32_t nr = 0;
+
+	if (!READ_ONCE(sched.scan_timers))
+		return 0;
+	kr_lock(&left.lock);
+	if (sched.scan_timers)
+		nr = scan_timers_locked(fn, arg);
+	kr_unlock(&left.lock);
+	return nr;
 }
 
 void kr_scan_lock(void)
 {
 	for (uint32_t i = 0; i < kr_nr_ps(); i++)
 		kr_lock(&sched.allp[i]->timer_lock);
+	left.timers_locked = true;
 }
 
 void kr_scan_unlock(void)
 {
+	left.timers_locked = false;
 	for (uint32_t i = 0; i < kr_nr_ps(); i++)
 		kr_unlock(&sched.allp[i]->timer_lock);
-}
-
-/* A public timer may lie in an object that nothing else refers to. */
-void kr_scan_sched(kr_scan_fn fn, void *arg)
-{
-	for (uint32_t i = 0; i < kr_nr_ps(); i++) {
-		const struct kr_tqueue *q = &sched.allp[i]->timers;
-
-		if (q->nr)
-			fn(arg, q->slots, q->slots + q->max_slots);
-	}
 }

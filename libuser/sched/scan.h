@@ -35,6 +35,8 @@ void kr_scan_g(struct g *gp, kr_scan_fn fn, void *arg);
  * Return: how many there were; 0 if none is left.
  */
 uint32_t kr_scan_some(kr_scan_fn fn, void *arg);
+/* The same for timers that are armed; 0 also if others are at them. */
+uint32_t kr_scan_some_timers(kr_scan_fn fn, void *arg);
 bool kr_scan_is_left(void);
 
 /**
@@ -43,7 +45,9 @@ bool kr_scan_is_left(void);
  * @arg: Passed to @fn.
  *
  * The world may go on. Each of the others is looked at by kr_scan_some(), or
- * before it runs by sched.scan_first(), which is to call kr_scan_once().
+ * before it runs by sched.scan_first(), which is to call kr_scan_once(). Timers
+ * are left to kr_scan_some_timers(), or told of by sched.scan_timer() when they
+ * are taken out of a queue.
  */
 void kr_scan_defer(kr_scan_fn fn, void *arg);
 
@@ -76,7 +80,5 @@ void kr_scan_interrupted(kr_scan_fn fn, void *arg);
 /* Nobody arms or disarms a timer between the two. */
 void kr_scan_lock(void);
 void kr_scan_unlock(void);
-/* The scheduler's own: armed timers. Between these two. */
-void kr_scan_sched(kr_scan_fn fn, void *arg);
 
 #endif /* KR_SCHED_SCAN_H */

@@ -64,6 +64,9 @@ struct kr_sched {
 	/* Not 0: who runs a goroutine looks if the collector has: scan.c. */
 	uint32_t scan_nr;
 	void (*scan_first)(struct m *mp, struct g *gp);
+	/* There are timers it has not looked at: who takes one tells of it. */
+	bool scan_timers;
+	void (*scan_timer)(const void *t);
 	struct m *(*gc)(struct m *mp);	/* for KR_EV_GC */
 	void (*finalize)(struct m *mp);	/* for KR_EV_FINAL */
 	void (*make_helpers)(void);	/* threads of the collector */

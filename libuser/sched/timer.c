@@ -42,6 +42,13 @@ static bool publish_locked(struct p *pp)
 	return is_settled;
 }
 
+/* Out of the queue, while the collector may not have seen it there: scan.c. */
+static inline void taken_locked(const struct kr_timer *t)
+{
+	if (unlikely(READ_ONCE(sched.scan_timers)))
+		sched.scan_timer(t);
+}
+
 static void insert_locked(struct p *pp, struct kr_timer *t, uint64_t when_ns)
 {
 	t->slot = kr_tqueue_insert(&pp->timers, t, when_ns);
@@ -51,6 +58,7 @@ static void insert_locked(struct p *pp, struct kr_timer *t, uint64_t when_ns)
 static void remove_locked(struct p *pp, struct kr_timer *t)
 {
 	kr_tqueue_remove(&pp->timers, t->slot);
+	taken_locked(t);
 	smp_store_release(&t->proc, 0);
 }
 
@@ -128,8 +136,10 @@ void kr_timers_move(struct p *from, struct p *to)
 
 	kr_lock(&to->timer_lock);
 	kr_lock(&from->timer_lock);
-	while ((t = kr_tqueue_pop_any(&from->timers, &when_ns)))
+	while ((t = kr_tqueue_pop_any(&from->timers, &when_ns))) {
+		taken_locked(t);
 		insert_locked(to, t, when_ns);
+	}
 	publish_locked(from);
 	publish_locked(to);
 	kr_unlock(&from->timer_lock);
@@ -156,6 +166,7 @@ static uint32_t take_due_locked(struct kr_tqueue *q, uint64_t now_ns,
 		if (!when_ns || when_ns > now_ns)
 			break;
 		due[nr].timer = kr_tqueue_pop(q);
+		taken_locked(due[nr].timer);
 		__builtin_prefetch(due[nr].timer, 1);
 		due[nr++].when_ns = when_ns;
 	}

@@ -98,7 +98,8 @@ static void stop_and_look(struct m *mp)
 	while (kr_scan_some(look, NULL))
 		;
 	kr_scan_lock();
-	kr_scan_sched(look, NULL);
+	while (kr_scan_some_timers(look, NULL))
+		;
 	kr_scan_unlock();
 	kr_start_world(mp);
 }
