@@ -8,6 +8,10 @@
  */
 #include "gctest.h"
 
+#include "gc/state.h"
+#include "sched/sched.h"
+
+#define KB (1UL << 10)
 #define MB (1UL << 20)
 #define BLOCK_BYTES 4096UL
 
@@ -129,6 +133,62 @@ static int limit_main(void *arg)
 TEST(the_limit_is_told)
 {
 	RUN(limit_main, NULL);
+}
+
+/* ---- who allocates while a cycle marks ---- */
+
+#define ASSIST_BYTES	(256UL << 10)	/* ASSIST_MAX of gc/concurrent.c */
+
+static uint64_t marked_here(void)
+{
+	struct m *mp = kr_enter();
+	uint64_t bytes = kr_gc_of(mp)->marker.done_bytes;
+
+	kr_exit(mp);
+	return bytes;
+}
+
+/*
+ * A goal that is near wants all of the heap marked for some of what is
+ * allocated: an allocation does a part of it, and not all that it owes.
+ */
+static int assist_main(void *arg)
+{
+	uint64_t before, bytes, most = 0, all = 0;
+	struct m *mp;
+
+	concurrent(0);
+	elsewhere(make_ballast, (void *)17);
+	CHECK_EQ(0, kaus_gc());
+	CHECK_EQ(0, kaus_gc_set(KAUS_GC_GOAL, (int64_t)
+				(gc_stats().heap_live_bytes + 256 * KB)));
+	kaus_preempt_disable();
+	mp = kr_enter();
+	mp = kr_gc_begin(mp, true);
+	kr_exit(mp);
+	CHECK(kaus_gc_barrier_on);
+	for (int i = 0; i < 8192 && kaus_gc_barrier_on; i++) {
+		before = marked_here();
+		CHECK(kaus_alloc_noscan(KB));
+		bytes = marked_here() - before;
+		all += bytes;
+		if (bytes > most)
+			most = bytes;
+	}
+	kaus_preempt_enable();
+	/* An object counts as what it takes to fetch it, too. */
+	CHECK(most > ASSIST_BYTES / 4 && most <= ASSIST_BYTES);
+	/* And there is nobody else. */
+	CHECK(!kaus_gc_barrier_on);
+	CHECK(all >= 8 * MB - 32);
+	return 0;
+}
+
+TEST(an_allocation_marks_a_part)
+{
+	const struct kaus_options opts = ut_procs(1);
+
+	RUN_WITH(&opts, assist_main, NULL);
 }
 
 /* ---- after some time ---- */
