@@ -211,6 +211,22 @@ TEST_F(way, pages_that_move)
 	EXPECT_TRUE(is_written_at(to, 2, false));
 }
 
+/* Somebody has put other memory there: the kernel was not asked about that. */
+TEST_F(way, other_memory)
+{
+	for (size_t i = 4; i < 8; i += 2) {
+		ASSERT_NE(MAP_FAILED, mmap(mem + i * KR_PAGE_SIZE, KR_PAGE_SIZE,
+					   PROT_READ | PROT_WRITE, MAP_PRIVATE |
+					   MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+		*at(i) = 1;
+		EXPECT_TRUE(is_written_at(mem, i, kr_dirty_takes()));
+		*at(i) = 2;
+		EXPECT_TRUE(is_written_at(mem, i, kr_dirty_takes()));
+		*at(i) = 3;
+		EXPECT_TRUE(is_written(i));
+	}
+}
+
 TEST_F(way, memory_that_becomes_accessible)
 {
 	char *more = mmap(NULL, NR_PAGES * KR_PAGE_SIZE, PROT_NONE,
