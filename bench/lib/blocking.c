@@ -2,8 +2,8 @@
 /*
  * A hundred goroutines compute while sixteen sleep for 5 ms again and again, in
  * the kernel and without telling the runtime: how much of their speed do the
- * hundred keep, and how often do the sixteen get to sleep? Phases with and without the sixteen take turns, so what else the
- * machine does meets both.
+ * hundred keep, and how often do the sixteen get to sleep? Phases with and
+ * without the sixteen take turns, so what else the machine does meets both.
  */
 #include <stdatomic.h>
 #include <stdbool.h>

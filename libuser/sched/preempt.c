@@ -89,8 +89,11 @@ void kr_wait_locked(struct m *mp, struct g *gp, struct p *given)
 		given = NULL;
 		kr_p_take(mp, pp);
 		/* From the module, or from whoever took the goroutine. */
-		if (kr_globq_cancel(gp) ||
-		    kr_cas(&gp->offer,
+		if (kr_globq_cancel(gp)) {
+			kr_back_given(pp, gp);
+			break;
+		}
+		if (kr_cas(&gp->offer,
 			   offer_of(pp, KAUS_OWNER_GEN(mp->owner)), 0))
 			break;
 		/* The module's, too late: another one is on its way. */

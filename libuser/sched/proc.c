@@ -55,6 +55,9 @@
 #define LONG_QUEUE	32	/* for a timer's goroutine to wait at its end */
 #define TIMERS_WEIGHT	9	/* of late timers against the global queue */
 #define TURN_MAX_NS	10000000
+#define BACK_WEIGHT	40	/* of all time to those back from the kernel */
+#define BACK_BURST_NS	10000000
+#define BACK_COST_NS	10000	/* of each: switches before and after it */
 
 struct kr_sched sched;
 KR_NOT_A_ROOT(sched);
@@ -149,6 +152,29 @@ static struct g *fire(struct m *mp, struct p *pp, uint64_t now_ns)
 }
 
 /*
+ * Who was in the kernel comes before those that compute: behind a hundred of them
+ * it would wait for a hundred slices each time. It may turn out to compute, too,
+ * and each costs some switches of threads: so together they have a part of the
+ * time of all Ps, and some of it in advance. Beyond that they wait as all others
+ * do. If two Ps tell at a time one of them is forgotten.
+ */
+static void spend_back(uint64_t now_ns, uint64_t ran_ns)
+{
+	uint64_t after_ns = READ_ONCE(sched.back_after_ns);
+
+	if (after_ns + BACK_BURST_NS < now_ns)
+		after_ns = now_ns - BACK_BURST_NS;
+	WRITE_ONCE(sched.back_after_ns,
+		   after_ns + (ran_ns + BACK_COST_NS) * BACK_WEIGHT /
+		   kr_nr_procs());
+}
+
+bool kr_back_has_turn(void)
+{
+	return kr_clock_now_ns() >= READ_ONCE(sched.back_after_ns);
+}
+
+/*
  * Timers that are late come before the global queue, where a hog goes that had
  * to give way to them: it would get a slice for every 61 of their goroutines,
  * which are short. But whoever takes the processor from it leaves it a tenth.
@@ -159,8 +185,38 @@ static void end_globq_turn(struct p *pp, uint64_t now_ns)
 
 	if (ran_ns > TURN_MAX_NS)
 		ran_ns = TURN_MAX_NS;
-	pp->globq_after_ns = now_ns + ran_ns * TIMERS_WEIGHT;
+	if (pp->turn_is_back) {
+		spend_back(now_ns, ran_ns);
+		pp->turn_is_back = false;
+	} else {
+		pp->globq_after_ns = now_ns + ran_ns * TIMERS_WEIGHT;
+	}
 	pp->globq_turn_ns = 0;
+}
+
+static void begin_back_turn(struct p *pp)
+{
+	pp->globq_turn_ns = kr_clock_now_ns();
+	pp->turn_is_back = true;
+}
+
+static struct g *back_get(struct p *pp)
+{
+	struct g *gp = NULL;
+
+	if (READ_ONCE(sched.gq_nr_back) && kr_back_has_turn())
+		gp = kr_globq_get_back();
+	if (gp)
+		begin_back_turn(pp);
+	return gp;
+}
+
+void kr_back_given(struct p *pp, const struct g *gp)
+{
+	if (pp->globq_turn_ns)
+		end_globq_turn(pp, kr_clock_now_ns());
+	if (gp->is_back)
+		begin_back_turn(pp);
 }
 
 static bool is_globq_turn(struct p *pp)
@@ -175,8 +231,11 @@ static bool is_globq_turn(struct p *pp)
 
 static struct g *globq_get(struct p *pp, bool more)
 {
-	struct g *gp = kr_globq_get(more ? pp : NULL);
+	struct g *gp = back_get(pp);
 
+	if (gp)
+		return gp;
+	gp = kr_globq_get(more ? pp : NULL);
 	if (gp && READ_ONCE(pp->slot->timer_ns))
 		pp->globq_turn_ns = kr_clock_now_ns();
 	return gp;
@@ -653,7 +712,7 @@ void kr_reacquire(struct m *mp)
 	}
 	WRITE_ONCE(gp->state, G_RUNNABLE);
 	WRITE_ONCE(gp->lockedm, mp);
-	kr_globq_put(gp);
+	kr_globq_put_back(gp);
 	kr_wakep();
 	kr_wait_locked(mp, gp, NULL);
 }

@@ -26,6 +26,10 @@
  * be fetched, one after the other, by who puts them and by who takes them. Only
  * preempted ones need the entry of their own: it can be cancelled.
  *
+ * Who comes back from the kernel without a P has another queue of that kind,
+ * gq_back: it may come before those that compute, of which each takes a slice
+ * (proc.c), and never comes after one that was put later (but for batches).
+ *
  * A P that has run out takes from the newest batch, and from the oldest every
  * eighth time and at the 61st tick. Goroutines that make many others are thus
  * followed into the depth, while those are in the cache and memory for few of
@@ -170,7 +174,8 @@ struct g *kr_runq_steal(struct p *pp, struct p *victim, bool steal_next)
 
 void kr_globq_init(void)
 {
-	cds_wfcq_init(&sched.gq_head, &sched.gq_tail);
+	cds_wfcq_init(&sched.gq.head, &sched.gq.tail);
+	cds_wfcq_init(&sched.gq_back.head, &sched.gq_back.tail);
 }
 
 /*
@@ -183,32 +188,90 @@ static void publish_next(const struct m *lockedm)
 }
 
 /* gq_lock held. */
-static void publish_first(void)
+static struct g *first_of(struct kr_gq *q)
 {
 	struct cds_wfcq_node *node =
-		__cds_wfcq_first_nonblocking(&sched.gq_head, &sched.gq_tail);
+		__cds_wfcq_first_nonblocking(&q->head, &q->tail);
 
 	if (!node || node == CDS_WFCQ_WOULDBLOCK)
-		publish_next(NULL);
-	else
-		publish_next(READ_ONCE(container_of(node, struct g,
-						    gq_node)->lockedm));
+		return NULL;
+	return container_of(node, struct g, gq_node);
 }
 
-void kr_globq_put(struct g *gp)
+static struct g *first_back(void)
+{
+	return READ_ONCE(sched.gq_nr_back) ? first_of(&sched.gq_back) : NULL;
+}
+
+static bool is_older(const struct g *gp, const struct g *other)
+{
+	return (int32_t)(gp->gq_nr - other->gq_nr) < 0;
+}
+
+static void publish_first(void)
+{
+	struct g *gp = first_of(&sched.gq), *back = first_back();
+
+	if (back && (!gp || is_older(back, gp) || kr_back_has_turn()))
+		gp = back;
+	publish_next(gp ? READ_ONCE(gp->lockedm) : NULL);
+}
+
+static void put(struct kr_gq *q, struct g *gp)
 {
 	/* Before anybody may take it and run it. */
 	struct m *lockedm = gp->lockedm;
 
 	/* Count first: a count too high only costs a look. */
 	kr_add(&sched.hdr->nr_global, 1);
+	/* Where it was: there it is before some that came later. */
 	if (kr_cas(&gp->gq_claim, GQ_CANCELLED, GQ_QUEUED))
 		return;
+	if (q == &sched.gq_back)
+		kr_add(&sched.gq_nr_back, 1);
 	/* Whoever takes the claim sees the goroutine as it is here. */
+	gp->gq_nr = kr_add(&sched.gq_last_nr, 1);
 	smp_store_release(&gp->gq_claim, GQ_QUEUED);
 	cds_wfcq_node_init(&gp->gq_node);
-	if (!cds_wfcq_enqueue(&sched.gq_head, &sched.gq_tail, &gp->gq_node))
+	if (!cds_wfcq_enqueue(&q->head, &q->tail, &gp->gq_node) &&
+	    (q == &sched.gq_back ? kr_back_has_turn() :
+				   !READ_ONCE(sched.gq_nr_back)))
 		publish_next(lockedm);
+}
+
+void kr_globq_put(struct g *gp)
+{
+	gp->is_back = false;
+	put(&sched.gq, gp);
+}
+
+void kr_globq_put_back(struct g *gp)
+{
+	gp->is_back = true;
+	put(&sched.gq_back, gp);
+}
+
+/* The next entry, cancelled or not. gq_lock held. */
+static struct g *dequeue_locked(struct kr_gq *q)
+{
+	struct cds_wfcq_node *node =
+		__cds_wfcq_dequeue_blocking(&q->head, &q->tail);
+
+	if (!node)
+		return NULL;
+	if (q == &sched.gq_back)
+		kr_sub(&sched.gq_nr_back, 1);
+	return container_of(node, struct g, gq_node);
+}
+
+/* It is cancelled: true if it was the first, and is out of the queue now. */
+static bool drop_first_locked(struct kr_gq *q, struct g *gp)
+{
+	if (first_of(q) != gp)
+		return false;
+	dequeue_locked(q);
+	WRITE_ONCE(gp->gq_claim, GQ_NONE);
+	return true;
 }
 
 bool kr_globq_cancel(struct g *gp)
@@ -221,31 +284,21 @@ bool kr_globq_cancel(struct g *gp)
 	 * revive it there, before all others.
 	 */
 	kr_lock(&sched.gq_lock);
-	if (__cds_wfcq_first_nonblocking(&sched.gq_head, &sched.gq_tail) ==
-	    &gp->gq_node) {
-		__cds_wfcq_dequeue_blocking(&sched.gq_head, &sched.gq_tail);
-		WRITE_ONCE(gp->gq_claim, GQ_NONE);
+	if (drop_first_locked(&sched.gq_back, gp) ||
+	    drop_first_locked(&sched.gq, gp))
 		publish_first();
-	}
 	kr_unlock(&sched.gq_lock);
 	return true;
 }
 
-static struct g *globq_take_locked(void)
+static struct g *take_locked(struct kr_gq *q)
 {
-	struct cds_wfcq_node *node;
 	struct g *gp;
 
-	for (;;) {
-		node = __cds_wfcq_dequeue_blocking(&sched.gq_head,
-						   &sched.gq_tail);
-		if (!node)
-			return NULL;
-		gp = container_of(node, struct g, gq_node);
-		/* After this the node may be queued again at any time. */
-		if (kr_xchg(&gp->gq_claim, GQ_NONE) == GQ_QUEUED)
-			break;
-	}
+	/* After the exchange the node may be queued again at any time. */
+	do
+		gp = dequeue_locked(q);
+	while (gp && kr_xchg(&gp->gq_claim, GQ_NONE) != GQ_QUEUED);
 	return gp;
 }
 
@@ -282,15 +335,29 @@ static struct g *batch_take_locked(struct p *pp, uint32_t *nr)
 	return gp;
 }
 
+/* From both queues the one that was put first, as far as it can be seen now. */
+static struct g *take_older_locked(void)
+{
+	struct kr_gq *q = &sched.gq, *other = &sched.gq_back;
+	struct g *gp = first_of(q), *back = first_back();
+
+	if (back && (!gp || is_older(back, gp))) {
+		q = &sched.gq_back;
+		other = &sched.gq;
+	}
+	gp = take_locked(q);
+	return gp ? gp : take_locked(other);
+}
+
 /* One, and up to @nr of those behind it go to the ring of @pp. */
 static struct g *take_more_locked(struct p *pp, uint32_t *nr)
 {
-	struct g *gp = globq_take_locked(), *more;
+	struct g *gp = take_older_locked(), *more;
 	uint32_t nr_taken = gp ? 1 : 0;
 
 	/* Not the preempted ones: they would stand before short work there. */
 	while (gp && !gp->lockedm && nr_taken < *nr) {
-		more = globq_take_locked();
+		more = take_locked(&sched.gq);
 		if (!more)
 			break;
 		nr_taken++;
@@ -340,6 +407,19 @@ struct g *kr_globq_get(struct p *pp)
 	/* Now: who looks at the count and then at the rings finds each. */
 	if (gp)
 		kr_sub(&sched.hdr->nr_global, nr);
+	publish_first();
+	kr_unlock(&sched.gq_lock);
+	return gp;
+}
+
+struct g *kr_globq_get_back(void)
+{
+	struct g *gp;
+
+	kr_lock(&sched.gq_lock);
+	gp = take_locked(&sched.gq_back);
+	if (gp)
+		kr_sub(&sched.hdr->nr_global, 1);
 	publish_first();
 	kr_unlock(&sched.gq_lock);
 	return gp;

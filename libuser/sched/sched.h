@@ -29,6 +29,12 @@
 
 struct kr_batch;
 
+/* Anybody puts, wait-free; takers hold gq_lock. */
+struct kr_gq {
+	struct cds_wfcq_tail tail KR_PAIR_ALIGNED;
+	struct cds_wfcq_head head KR_PAIR_ALIGNED;
+};
+
 struct kr_sched {
 	/* Fixed before the first M starts. */
 	const struct kr_assist *assist;	/* may change: attach.c */
@@ -104,12 +110,14 @@ struct kr_sched {
 	struct m *allm[KR_MAX_WORKERS];
 
 	/*
-	 * The global queue. Anybody puts, wait-free (urcu's wfcqueue); takers
-	 * hold gq_lock. Its length is hdr->nr_global, which the module reads;
-	 * what is in batches (runq.c) counts too.
+	 * The global queue. Its length is hdr->nr_global, which the module
+	 * reads; what is in gq_back and in batches (runq.c) counts too.
 	 */
-	struct cds_wfcq_tail gq_tail KR_PAIR_ALIGNED;
-	struct cds_wfcq_head gq_head KR_PAIR_ALIGNED;
+	struct kr_gq gq;
+	struct kr_gq gq_back;		/* those back from the kernel: runq.c */
+	uint32_t gq_nr_back;		/* entries of that, cancelled ones too */
+	uint32_t gq_last_nr;
+	uint64_t back_after_ns;		/* none of gq_back has the turn until then */
 	uint32_t gq_lock;
 	uint32_t gq_takes;		/* batches and queue take turns */
 	struct kr_batch *gq_oldest, *gq_newest;
@@ -436,10 +444,19 @@ struct g *kr_runq_steal(struct p *pp, struct p *victim, bool steal_next);
 void kr_globq_init(void);
 /* Any thread; wait-free. */
 void kr_globq_put(struct g *gp);
+/* The same for one that was in the kernel, and computes little as it seems. */
+void kr_globq_put_back(struct g *gp);
 /* Take back an entry that nobody has taken yet; see enum g_claim. */
 bool kr_globq_cancel(struct g *gp);
 /* @pp: P whose queue takes what fits beyond the first, or NULL: one only. */
 struct g *kr_globq_get(struct p *pp);
+/* Only one that kr_globq_put_back() has put. */
+struct g *kr_globq_get_back(void);
+
+/* proc.c: may one of those come before others that wait? */
+bool kr_back_has_turn(void);
+/* @gp goes on with @pp, which has come to it from the module. */
+void kr_back_given(struct p *pp, const struct g *gp);
 
 /* park.c */
 void kr_post_unlock(struct m *mp, struct g *gp, void *lock);

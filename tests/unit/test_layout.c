@@ -85,8 +85,10 @@ TEST(scheduler_by_writer)
 		PAIR_OF(struct kr_sched, next_goid),
 		PAIR_OF(struct kr_sched, lock),
 		PAIR_OF(struct kr_sched, nr_ms),
-		PAIR_OF(struct kr_sched, gq_tail),
-		PAIR_OF(struct kr_sched, gq_head),
+		PAIR_OF(struct kr_sched, gq.tail),
+		PAIR_OF(struct kr_sched, gq.head),
+		PAIR_OF(struct kr_sched, gq_back.tail),
+		PAIR_OF(struct kr_sched, gq_back.head),
 	};
 
 	for (size_t i = 0; i < sizeof(at) / sizeof(at[0]); i++)
