@@ -42,7 +42,7 @@ build() {
 
 fresh() {
 	mkdir -p "$tree/tests" "$tree/build"
-	rsync -a --checksum --delete kmod uapi Kbuild tools "$tree/"
+	rsync -a --no-times --checksum --delete kmod uapi Kbuild tools "$tree/"
 	cp tests/check_symbols.sh "$tree/tests/"
 	ln -sfn "$top/build/kernels" "$tree/build/kernels"
 	ln -sfn "$top/build/debug" "$tree/build/debug"
