@@ -7,10 +7,10 @@
  *
  *	begin	In one stop the barrier goes on, what is allocated from now on
  *		is marked, and all roots are looked at, but for those of which
- *		there may be many. Goroutines that are parked or in a queue, and
- *		timers, are looked at before they run, or while others do
- *		(sched/scan.c), and what finalizers need also meanwhile
- *		(special.c). So that is a picture of what is reachable, of which
+ *		there may be many: goroutines that are parked or in a queue,
+ *		timers, and what finalizers need. These are looked at while the
+ *		program runs, or when they begin to, or change (sched/scan.c,
+ *		special.c). So that is a picture of what is reachable, of which
  *		nothing is lost.
  *	mark	Workers, one for each P, mark in steps of a few dozen
  *		microseconds with preemption off. One that has others wait for

@@ -391,10 +391,11 @@ void kr_gc_go_on(struct kr_gc_stop *stop)
 	uint64_t pause_ns;
 	bool has_ended;
 
+	/* Before others may look at timers: they take the locks again. */
+	kr_scan_unlock();
 	kr_gc_threads_resume(stop->self);
 	kr_unlock(&kr_gc.lock);
 	kr_roots_unlock();
-	kr_scan_unlock();
 	kr_outside_unlock();
 	if (kr_gc_hooks)
 		kr_gc_hooks->unlock();
@@ -524,7 +525,7 @@ void kr_gc_cycle_end(bool concurrent)
 		alloc_bytes = (uint64_t)READ_ONCE(kr_heap.live_bytes) -
 			      kr_gc.before_bytes;
 		kr_gc_barrier_set(false);
-		KR_ASSERT(!sched.scan_nr);
+		KR_ASSERT(!sched.scan_nr && !kr_mark_roots_left());
 		if (kr_gc.check)
 			kr_check_end();
 		if (kr_gc.by_pages)

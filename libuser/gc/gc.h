@@ -72,6 +72,8 @@ size_t kr_mark_again(struct kr_marker *mk, const char *lo, const char *hi);
 
 /* What @obj refers to, with @but_self without pointers into itself. */
 void kr_mark_contents(struct kr_marker *mk, const void *obj, bool but_self);
+/* The same, a piece at a time: it waits as if the object were marked. */
+void kr_mark_inside(struct kr_marker *mk, struct kr_span *s, uint32_t index);
 
 /* ---- thread.c ---- */
 

@@ -266,6 +266,19 @@ void kr_mark_contents(struct kr_marker *mk, const void *obj, bool but_self)
 	}
 }
 
+void kr_mark_inside(struct kr_marker *mk, struct kr_span *s, uint32_t index)
+{
+	/* What is found and has not been: the check mode wants to know why. */
+	if (unlikely(mk->found))
+		kr_mark_contents(mk, kr_obj_base(s, index), false);
+	else if (s->kind == KR_NOSCAN)
+		return;
+	else if (s->class)
+		kr_work_put(mk, item_of(s, index));
+	else
+		put_large(mk, s);
+}
+
 /* ---- what lies on some pages ---- */
 
 /* References of an element that begins at @at, from @lo to before @hi. */

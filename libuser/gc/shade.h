@@ -11,7 +11,8 @@
  * scanned, or is scanned and then changed: weak pointers, queues. Does nothing
  * outside of marking: barrier.c.
  *
- * Context: preemption off, or a plain thread in kr_plain_enter().
+ * Context: preemption off, or a plain thread in kr_plain_enter() or with a P's
+ * timer_lock, which whoever stops the world takes.
  */
 void kr_gc_shade(const void *addr);
 

@@ -143,15 +143,15 @@ static struct kr_special *record_get(struct shard *sh)
 }
 
 /* What it has is kept for it: for samples of the profile nothing is. */
-static bool keeps(const struct kr_special *sp)
+static bool keeps(enum kr_special_kind kind)
 {
-	return sp->kind == KR_SPECIAL_FINALIZER ||
-	       sp->kind == KR_SPECIAL_CLEANUP || sp->kind == KR_SPECIAL_QUEUED;
+	return kind == KR_SPECIAL_FINALIZER || kind == KR_SPECIAL_CLEANUP ||
+	       kind == KR_SPECIAL_QUEUED;
 }
 
 static void record_put(struct shard *sh, struct kr_special *sp)
 {
-	if (keeps(sp))
+	if (keeps(sp->kind))
 		WRITE_ONCE(sh->nr_marking, sh->nr_marking - 1);
 	sp->kind = KR_SPECIAL_FREE;
 	sp->next = sh->free;
@@ -207,7 +207,7 @@ struct kr_special *kr_special_add(struct kr_span *s, uintptr_t obj,
 	sp->next = *to;
 	*to = sp;
 	sh->nr++;
-	if (keeps(sp))
+	if (keeps(sp->kind))
 		WRITE_ONCE(sh->nr_marking, sh->nr_marking + 1);
 	WRITE_ONCE(s->nr_specials, s->nr_specials + 1);
 	return sp;
@@ -378,46 +378,30 @@ static struct {
 	const struct chunk *chunk;	/* of that; NULL: from its first one on */
 } left;
 
-
-struct seen {
-	uintptr_t obj;			/* 0: none */
-	void *arg;
-	bool queued;
-};
-
-/* No lock is held while objects are looked at. */
-static uint32_t read_chunk(struct shard *sh, const struct chunk *chunk,
-			   struct seen *seen)
+/*
+ * Without the shard's lock, which a marker that is not there any more in a child
+ * of fork() would keep. What was there when the cycle began stays as it is, or
+ * goes to the queue with the same object and argument; of anything else it does
+ * not matter what is read.
+ */
+__attribute__((no_sanitize("thread")))
+static bool mark_record(struct kr_marker *mk, const struct kr_special *sp)
 {
-	uint32_t nr = 0;
-
-	kr_lock(&sh->lock);
-	for (uint32_t i = 0; i < CHUNK_RECORDS; i++) {
-		const struct kr_special *sp = &chunk->records[i];
-
-		if (!keeps(sp))
-			continue;
-		seen[nr++] = (struct seen){
-			.obj = sp->kind == KR_SPECIAL_CLEANUP ? 0 : sp->obj,
-			.arg = sp->arg,
-			.queued = sp->kind == KR_SPECIAL_QUEUED,
-		};
-	}
-	kr_unlock(&sh->lock);
-	return nr;
-}
-
-static void mark_one(struct kr_marker *mk, const struct seen *seen)
-{
+	enum kr_special_kind kind = READ_ONCE(sp->kind);
+	uintptr_t obj = READ_ONCE(sp->obj);
 	struct kr_span *s;
 	uint32_t index;
 
-	kr_mark_range(mk, &seen->arg, &seen->arg + 1);
-	if (seen->queued)
-		kr_mark_range(mk, &seen->obj, &seen->obj + 1);
-	else if (kr_obj_find((const void *)seen->obj, &s, &index) &&
+	if (!keeps(kind))
+		return false;
+	kr_mark_word(mk, (uintptr_t)READ_ONCE(sp->arg));
+	if (kind == KR_SPECIAL_QUEUED)
+		kr_mark_word(mk, obj);
+	else if (kind == KR_SPECIAL_FINALIZER &&
+		 kr_obj_find((const void *)obj, &s, &index) &&
 		 !kr_is_marked(s, index))
-		kr_mark_contents(mk, (const void *)seen->obj, false);
+		kr_mark_inside(mk, s, index);
+	return true;
 }
 
 void kr_special_begin(void)
@@ -439,20 +423,17 @@ void kr_special_forked(void)
 }
 
 /* The next one, or NULL: that was the last. */
-static const struct chunk *take_locked(struct shard **ret_shard)
+static const struct chunk *take_locked(void)
 {
-	const struct chunk *chunk;
-
 	for (; left.shard < NR_SHARDS; left.shard++) {
-		struct shard *sh = &shards[left.shard];
+		const struct shard *sh = &shards[left.shard];
+		const struct chunk *chunk = left.chunk;
 
-		chunk = left.chunk;
 		/* Who adds the first one has shaded it. */
 		if (!chunk && READ_ONCE(sh->nr_marking))
 			chunk = smp_load_acquire(&sh->chunks);
 		if (!chunk)
 			continue;
-		*ret_shard = sh;
 		left.chunk = chunk->next;
 		if (!left.chunk)
 			left.shard++;
@@ -464,24 +445,20 @@ static const struct chunk *take_locked(struct shard **ret_shard)
 
 uint32_t kr_special_mark_some(struct kr_marker *mk)
 {
-	struct seen seen[CHUNK_RECORDS];
 	const struct chunk *chunk = NULL;
-	struct shard *sh;
-	uint32_t nr;
+	uint32_t nr = 1;	/* of nothing, too: there may be more */
 
 	if (!kr_special_is_left())
 		return 0;
 	kr_lock(&left.lock);
 	if (left.is_left)
-		chunk = take_locked(&sh);
+		chunk = take_locked();
 	kr_unlock(&left.lock);
 	if (!chunk)
 		return 0;
-	nr = read_chunk(sh, chunk, seen);
-	for (uint32_t i = 0; i < nr; i++)
-		mark_one(mk, &seen[i]);
-	/* Of nothing, too: there may be more. */
-	return nr + 1;
+	for (uint32_t i = 0; i < CHUNK_RECORDS; i++)
+		nr += mark_record(mk, &chunk->records[i]);
+	return nr;
 }
 
 void kr_special_init(void)

@@ -93,7 +93,9 @@ struct g *kr_chance_pick(struct m *mp)
 	kr_new_slice(pp);
 	if (READ_ONCE(sched.hdr->nr_global) &&
 	    (!kr_p_has_work(pp) || kr_chance_one_in(pp, 4))) {
-		gp = kr_globq_get(pp);
+		gp = kr_chance_one_in(pp, 4) ? kr_globq_get_back() : NULL;
+		if (!gp)
+			gp = kr_globq_get(pp);
 		if (gp)
 			kr_ring_put(pp, gp);
 	}

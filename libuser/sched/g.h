@@ -85,7 +85,7 @@ struct g {
 	uint64_t offer;			/* P on its way to lockedm, or 0 */
 	struct cds_wfcq_node gq_node;	/* in the global queue */
 	uint32_t gq_claim;		/* enum g_claim */
-	uint32_t gq_nr;			/* of all that were put there */
+	uint32_t gq_nr;			/* the so manieth that was put there */
 	bool is_back;			/* from the kernel; put there as such */
 	uint32_t join_lock;		/* join is, or may become, a kr_wait */
 	char name[KR_NAME_BYTES];	/* kaus_set_name() */

@@ -101,6 +101,9 @@ void kr_p_release(struct m *mp, struct p *pp)
 	 * is already somebody else's.
 	 */
 	kr_p_drop(mp);
+	/* Nobody's turn: what comes now is no goroutine. */
+	pp->globq_turn_ns = 0;
+	pp->turn_is_back = false;
 	if (!kr_owner_cas(pp, mp->owner, idle))
 		kr_throw("proc: released a P of somebody else");
 }

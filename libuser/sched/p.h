@@ -32,11 +32,11 @@ struct p {
 	uint32_t fired_tail;	/* of runq, behind what timers put there */
 	uint64_t fired_switch;	/* nr_switches when a timer's came first */
 	uint64_t globq_turn_ns;	/* when one from the global queue began */
-	bool turn_is_back;	/* globq_turn_ns is of such a one */
 	uint64_t globq_after_ns; /* no other before that if timers are late */
 	struct kr_batch *spare;	/* for the next overflow, or NULL: runq.c */
 	struct g *nextg;	/* handed over with the P: run this first */
 	bool start_spinning;	/* the M that gets the P begins as a spinner */
+	bool turn_is_back;	/* globq_turn_ns is of one back from the kernel */
 	struct g *gfree;	/* dead Gs to reuse */
 	uint32_t nr_gfree;
 	struct kr_cache *cache;	/* of the heap */

@@ -122,7 +122,7 @@ static void preempt_cancelled(struct m *mp, struct p *pp, struct g *gp,
 		kr_runq_put(mp, next, false);
 	} else {
 		kr_offer_retract(next, pp, mp->owner);
-		kr_globq_put(next);
+		kr_globq_put_again(next);
 	}
 	/* Whoever looked while it was in no queue has gone idle. */
 	smp_mb();

@@ -4,8 +4,8 @@
  *
  * DOC: M needs P to run G (Go's model, runtime/proc.go; the names are the
  * same). An M that has a P looks for a goroutine: the one handed over with the
- * P, every 61st time the global queue, its own queue, the global queue, the
- * queues and due timers of other Ps. While it looks at others it is
+ * P, every 61st time the global queue, its own queue, the global queue (those
+ * back from the kernel may come first), the queues and due timers of other Ps. While it looks at others it is
  * "spinning"; at most half as many Ms spin as Ps are busy. An M that finds
  * nothing puts its P on the idle list, looks once more, and parks in the pool.
  *
@@ -164,6 +164,8 @@ static void spend_back(uint64_t now_ns, uint64_t ran_ns)
 
 	if (after_ns + BACK_BURST_NS < now_ns)
 		after_ns = now_ns - BACK_BURST_NS;
+	if (after_ns > now_ns)
+		after_ns = now_ns;
 	WRITE_ONCE(sched.back_after_ns,
 		   after_ns + (ran_ns + BACK_COST_NS) * BACK_WEIGHT /
 		   kr_nr_procs());
@@ -183,6 +185,7 @@ static void end_globq_turn(struct p *pp, uint64_t now_ns)
 {
 	uint64_t ran_ns = now_ns - pp->globq_turn_ns;
 
+	/* It may have slept with the P, while nobody else wanted it. */
 	if (ran_ns > TURN_MAX_NS)
 		ran_ns = TURN_MAX_NS;
 	if (pp->turn_is_back) {
@@ -215,7 +218,8 @@ void kr_back_given(struct p *pp, const struct g *gp)
 {
 	if (pp->globq_turn_ns)
 		end_globq_turn(pp, kr_clock_now_ns());
-	if (gp->is_back)
+	/* Without one it was named as all others have come later. */
+	if (gp->is_back && kr_back_has_turn())
 		begin_back_turn(pp);
 }
 
@@ -623,7 +627,7 @@ static void handoff_locked(struct m *mp, struct g *gp)
 		mp->p = pp;
 		WRITE_ONCE(mp->slot->proc, pp->id);
 		kr_offer_retract(gp, pp, mp->owner);
-		kr_globq_put(gp);
+		kr_globq_put_again(gp);
 		/* Whoever looked while it was in no queue has gone idle. */
 		kr_wakep();
 		return;

@@ -230,12 +230,13 @@ static void put(struct kr_gq *q, struct g *gp)
 	if (q == &sched.gq_back)
 		kr_add(&sched.gq_nr_back, 1);
 	/* Whoever takes the claim sees the goroutine as it is here. */
-	gp->gq_nr = kr_add(&sched.gq_last_nr, 1);
+	gp->gq_nr = kr_add(&sched.gq.last_nr, 1);
 	smp_store_release(&gp->gq_claim, GQ_QUEUED);
 	cds_wfcq_node_init(&gp->gq_node);
 	if (!cds_wfcq_enqueue(&q->head, &q->tail, &gp->gq_node) &&
-	    (q == &sched.gq_back ? kr_back_has_turn() :
-				   !READ_ONCE(sched.gq_nr_back)))
+	    (q == &sched.gq ? !READ_ONCE(sched.gq_nr_back) :
+			      kr_back_has_turn() ||
+			      cds_wfcq_empty(&sched.gq.head, &sched.gq.tail)))
 		publish_next(lockedm);
 }
 
@@ -335,18 +336,27 @@ static struct g *batch_take_locked(struct p *pp, uint32_t *nr)
 	return gp;
 }
 
-/* From both queues the one that was put first, as far as it can be seen now. */
+/* Of both queues the one with the entry that was put first, as far as is known. */
+static struct kr_gq *older_locked(void)
+{
+	const struct g *gp = first_of(&sched.gq), *back = first_back();
+
+	return back && (!gp || is_older(back, gp)) ? &sched.gq_back : &sched.gq;
+}
+
 static struct g *take_older_locked(void)
 {
-	struct kr_gq *q = &sched.gq, *other = &sched.gq_back;
-	struct g *gp = first_of(q), *back = first_back();
+	struct kr_gq *q;
+	struct g *gp;
 
-	if (back && (!gp || is_older(back, gp))) {
-		q = &sched.gq_back;
-		other = &sched.gq;
-	}
-	gp = take_locked(q);
-	return gp ? gp : take_locked(other);
+	do {
+		q = older_locked();
+		gp = dequeue_locked(q);
+		if (!gp)
+			return take_locked(q == &sched.gq ? &sched.gq_back :
+							    &sched.gq);
+	} while (kr_xchg(&gp->gq_claim, GQ_NONE) != GQ_QUEUED);
+	return gp;
 }
 
 /* One, and up to @nr of those behind it go to the ring of @pp. */
@@ -356,7 +366,8 @@ static struct g *take_more_locked(struct p *pp, uint32_t *nr)
 	uint32_t nr_taken = gp ? 1 : 0;
 
 	/* Not the preempted ones: they would stand before short work there. */
-	while (gp && !gp->lockedm && nr_taken < *nr) {
+	while (gp && !gp->lockedm && nr_taken < *nr &&
+	       older_locked() == &sched.gq) {
 		more = take_locked(&sched.gq);
 		if (!more)
 			break;

@@ -35,7 +35,7 @@
  * in, and one more while somebody looks. Who is to run it waits for that: they
  * are microseconds, unless the other thread loses its CPU.
  *
- * Timers that are armed are looked at in the same way, as a public one may lie in
+ * Timers that are armed are looked at afterwards, too, as a public one may lie in
  * an object that nothing else refers to. Until all have been, whoever takes one
  * out of a queue tells of it: sched.scan_timer().
  */
@@ -361,6 +361,8 @@ static uint32_t scan_slots(const struct kr_tqueue *q, kr_scan_fn fn, void *arg)
 
 static uint32_t scan_timers_locked(kr_scan_fn fn, void *arg)
 {
+	bool locked = READ_ONCE(left.timers_locked);
+
 	while (left.proc < kr_nr_ps()) {
 		struct p *pp = sched.allp[left.proc];
 		uint32_t nr;
@@ -369,10 +371,10 @@ static uint32_t scan_timers_locked(kr_scan_fn fn, void *arg)
 		 * Who has it may be about to stop the world, and wait for this
 		 * thread. Once it is stopped they are all locked.
 		 */
-		if (!left.timers_locked && !kr_trylock(&pp->timer_lock))
+		if (!locked && !kr_trylock(&pp->timer_lock))
 			return 0;
 		nr = scan_slots(&pp->timers, fn, arg);
-		if (!left.timers_locked)
+		if (!locked)
 			kr_unlock(&pp->timer_lock);
 		if (nr)
 			return nr;
@@ -400,12 +402,12 @@ void kr_scan_lock(void)
 {
 	for (uint32_t i = 0; i < kr_nr_ps(); i++)
 		kr_lock(&sched.allp[i]->timer_lock);
-	left.timers_locked = true;
+	WRITE_ONCE(left.timers_locked, true);
 }
 
 void kr_scan_unlock(void)
 {
-	left.timers_locked = false;
+	WRITE_ONCE(left.timers_locked, false);
 	for (uint32_t i = 0; i < kr_nr_ps(); i++)
 		kr_unlock(&sched.allp[i]->timer_lock);
 }

@@ -32,6 +32,7 @@ struct kr_batch;
 /* Anybody puts, wait-free; takers hold gq_lock. */
 struct kr_gq {
 	struct cds_wfcq_tail tail KR_PAIR_ALIGNED;
+	uint32_t last_nr;		/* g.gq_nr; that of gq is of both */
 	struct cds_wfcq_head head KR_PAIR_ALIGNED;
 };
 
@@ -116,7 +117,6 @@ struct kr_sched {
 	struct kr_gq gq;
 	struct kr_gq gq_back;		/* those back from the kernel: runq.c */
 	uint32_t gq_nr_back;		/* entries of that, cancelled ones too */
-	uint32_t gq_last_nr;
 	uint64_t back_after_ns;		/* none of gq_back has the turn until then */
 	uint32_t gq_lock;
 	uint32_t gq_takes;		/* batches and queue take turns */
@@ -452,6 +452,14 @@ bool kr_globq_cancel(struct g *gp);
 struct g *kr_globq_get(struct p *pp);
 /* Only one that kr_globq_put_back() has put. */
 struct g *kr_globq_get_back(void);
+/* One that was taken, and that nobody could run: to the end of its queue. */
+static inline void kr_globq_put_again(struct g *gp)
+{
+	if (gp->is_back)
+		kr_globq_put_back(gp);
+	else
+		kr_globq_put(gp);
+}
 
 /* proc.c: may one of those come before others that wait? */
 bool kr_back_has_turn(void);

@@ -487,7 +487,7 @@ bool kr_give_to_locked(struct p *pp, uint64_t owner)
 			    !kr_offer_retract(gp, pp, owner))
 				return true;
 		}
-		kr_globq_put(gp);
+		kr_globq_put_again(gp);
 		/* While it was out of the queue an M may have gone idle. */
 		kr_wakep();
 	}

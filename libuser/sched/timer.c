@@ -20,7 +20,7 @@
  *
  * timer_lock may be taken under the locks of channels and their like; only
  * what a fresh goroutine needs is taken under it (sched.lock, the registry's,
- * the allocators').
+ * the allocators'), and what the collector is told with (its list of work).
  */
 #include "sched/runq.h"
 #include "sched/virtual.h"

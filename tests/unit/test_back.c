@@ -95,13 +95,133 @@ static int before_hogs(void *arg)
 	return 0;
 }
 
+/* Slices as on signals: two of them while it sleeps. */
+static struct kaus_options one_proc(void)
+{
+	struct kaus_options opts = ut_procs(1);
+
+	opts.slice_ns = 10 * MSEC;
+	return opts;
+}
+
 TEST(before_those_that_compute)
 {
-	const struct kaus_options opts = ut_procs(1);
+	const struct kaus_options opts = one_proc();
 
 	if (UT_TSAN)
 		SKIP(return, "nobody is preempted");
 	RUN_WITH(&opts, before_hogs, NULL);
+}
+
+/* ---- the queues ---- */
+
+#define NR_GS	5
+
+static struct g *gs[NR_GS];
+
+static void check_next(int i)
+{
+	struct g *gp = kr_globq_get(NULL);
+
+	CHECK(gp == gs[i]);
+}
+
+/* With the only P in hand, so nobody else takes any. */
+static int queues(void *arg)
+{
+	struct m *mp = kr_enter();
+	uint32_t was_there = sched.hdr->nr_global;
+
+	CHECK_EQ(0u, was_there);
+	for (int i = 0; i < NR_GS; i++)
+		gs[i] = kr_g_alloc(mp);
+	/* In the order in which they were put. */
+	kr_globq_put(gs[0]);
+	kr_globq_put_back(gs[1]);
+	kr_globq_put_back(gs[2]);
+	kr_globq_put(gs[3]);
+	CHECK_EQ(4u, sched.hdr->nr_global);
+	CHECK_EQ(2u, sched.gq_nr_back);
+	for (int i = 0; i < 4; i++)
+		check_next(i);
+	CHECK(!kr_globq_get(NULL));
+	/* Or those back from the kernel first. */
+	kr_globq_put(gs[0]);
+	kr_globq_put_back(gs[1]);
+	kr_globq_put_back(gs[2]);
+	CHECK(kr_globq_get_back() == gs[1]);
+	check_next(0);
+	check_next(2);
+	CHECK(!kr_globq_get_back());
+	/* The first one leaves, one in the midst leaves and comes back. */
+	for (int i = 0; i < 4; i++)
+		kr_globq_put_back(gs[i]);
+	kr_globq_put(gs[4]);
+	CHECK(kr_globq_cancel(gs[0]));
+	CHECK(!kr_globq_cancel(gs[0]));
+	CHECK(kr_globq_cancel(gs[2]));
+	CHECK_EQ(3u, sched.gq_nr_back);
+	CHECK_EQ(3u, sched.hdr->nr_global);
+	kr_globq_put_back(gs[0]);
+	check_next(1);
+	kr_globq_put_again(gs[2]);
+	CHECK(kr_globq_cancel(gs[3]));
+	check_next(2);
+	check_next(4);
+	check_next(0);
+	CHECK(!kr_globq_get(NULL));
+	CHECK_EQ(0u, sched.gq_nr_back);
+	CHECK_EQ(0u, sched.hdr->nr_global);
+	for (int i = 0; i < NR_GS; i++)
+		kr_g_free(mp, gs[i]);
+	kr_exit(mp);
+	return 0;
+}
+
+TEST(in_the_order_they_were_put)
+{
+	const struct kaus_options opts = ut_procs(1);
+
+	RUN_WITH(&opts, queues, NULL);
+}
+
+/* ---- how much ---- */
+
+static uint64_t wait_ns(void)
+{
+	uint64_t after_ns = sched.back_after_ns, now_ns = kr_clock_now_ns();
+
+	return after_ns > now_ns ? after_ns - now_ns : 0;
+}
+
+/* What one has had is never more than the others wait for. */
+static int debt(void *arg)
+{
+	struct m *mp = kr_enter();
+	struct p *pp = mp->p;
+
+	gs[0] = kr_g_alloc(mp);
+	gs[0]->is_back = true;
+	CHECK(kr_back_has_turn());
+	for (int i = 0; i < 100; i++) {
+		pp->turn_is_back = true;
+		pp->globq_turn_ns = kr_clock_now_ns() - 5 * MSEC;
+		kr_back_given(pp, gs[0]);
+	}
+	CHECK(!kr_back_has_turn());
+	CHECK(wait_ns() > 100 * MSEC && wait_ns() < 500 * MSEC);
+	/* Not its turn: it goes on, and nobody counts. */
+	CHECK(!pp->globq_turn_ns && !pp->turn_is_back);
+	kr_g_free(mp, gs[0]);
+	kr_exit(mp);
+	return 0;
+}
+
+TEST(what_they_had_is_not_summed_up_for_ever)
+{
+	const struct kaus_options opts = ut_procs(1);
+
+	RUN_WITH(&opts, debt, NULL);
 }
 
 static void comer(void *arg)
@@ -144,7 +264,7 @@ static int part(void *arg)
 
 TEST(a_part_of_the_time)
 {
-	const struct kaus_options opts = ut_procs(1);
+	const struct kaus_options opts = one_proc();
 
 	if (UT_TSAN)
 		SKIP(return, "nobody is preempted");

@@ -9,6 +9,7 @@
  * are timers and finalizers.
  */
 #include <kaus/weak.h>
+#include <pthread.h>
 
 #include "gctest.h"
 
@@ -18,7 +19,7 @@
 
 #define NR		300
 #define FAR_NS		(3600 * SEC)
-#define SOON_NS		(SEC / 5)
+#define SOON_NS		(SEC / 2)
 
 /* An object that only a timer's queue refers to, and what only it refers to. */
 struct owner {
@@ -137,7 +138,8 @@ static int timers_stopped(void *arg)
 		CHECK_EQ(0, kaus_gc());
 		elsewhere(count_lost, &nr_lost);
 	}
-	CHECK_EQ(NR / 2, nr_lost);
+	/* Some may be held by chance. */
+	CHECK(nr_lost > NR / 4 && nr_lost <= NR / 2);
 	for (int i = 1; i < NR; i += 2)
 		stop(i);
 	return 0;
@@ -152,10 +154,12 @@ TEST(timers_that_are_stopped)
 
 static int timers_fired(void *arg)
 {
-	uint64_t due_ns = kaus_now_ns() + SOON_NS;
+	uint64_t due_ns;
 
 	timers_begin(SOON_NS);
+	due_ns = kaus_now_ns() + SOON_NS;
 	kaus_preempt_disable();
+	CHECK_EQ(0, nr_called);
 	begin();
 	CHECK(kaus_gc_barrier_on);
 	CHECK(sched.scan_timers);
@@ -216,6 +220,88 @@ TEST(timers_that_move)
 	const struct kaus_options opts = ut_procs(1);
 
 	RUN_WITH(&opts, timers_moved, NULL);
+}
+
+/*
+ * Without a barrier threads that are no goroutines mark as well. They look at
+ * timers that others arm and disarm, as soon as a stop has let them go on.
+ */
+#define NR_ARMED	3000
+#define NR_CYCLES	60
+
+static struct kaus_timer armed[NR_ARMED];
+static atomic_bool over;
+static atomic_int nr_allocators;
+static bool skipped;
+
+static void *allocator(void *arg)
+{
+	CHECK_EQ(0, kaus_gc_thread_register());
+	atomic_fetch_add(&nr_allocators, 1);
+	while (!atomic_load(&over))
+		CHECK(kaus_alloc(1000));
+	CHECK_EQ(0, kaus_gc_thread_unregister());
+	return arg;
+}
+
+static void rearm(void *arg)
+{
+	static bool is_armed[NR_ARMED];
+	uint64_t rand = 4711;
+	int nr = 0, nr_stopped = 0;
+
+	while (!atomic_load(&over)) {
+		unsigned int i = ut_rand(&rand) % NR_ARMED;
+
+		if (is_armed[i])
+			CHECK_EQ(1, kaus_timer_stop(&armed[i]));
+		else
+			CHECK_EQ(0, kaus_timer_start(&armed[i], kaus_now_ns() +
+						     FAR_NS + i * SEC, 0));
+		is_armed[i] = !is_armed[i];
+		nr += is_armed[i] ? 1 : -1;
+	}
+	for (int i = 0; i < NR_ARMED; i++)
+		nr_stopped += kaus_timer_stop(&armed[i]);
+	CHECK_EQ(nr, nr_stopped);
+	kaus_waitgroup_done(&mutators);
+}
+
+static int beside_threads(void *arg)
+{
+	pthread_t threads[2];
+
+	skipped = kaus_gc_set(KAUS_GC_CONCURRENT, 2);
+	if (skipped)
+		return 0;
+	CHECK_EQ(0, kaus_gc_set(KAUS_GC_PERCENT, 30));
+	elsewhere(make_ballast, (void *)12);
+	for (int i = 0; i < NR_ARMED; i++)
+		kaus_timer_init(&armed[i], fired, NULL);
+	kaus_waitgroup_add(&mutators, 1);
+	ut_go(rearm, NULL);
+	for (int i = 0; i < 2; i++)
+		CHECK_EQ(0, pthread_create(&threads[i], NULL, allocator, NULL));
+	while (atomic_load(&nr_allocators) < 2)
+		kaus_yield();
+	while (gc_stats().nr_by_pages < NR_CYCLES)
+		CHECK_EQ(0, kaus_gc());
+	atomic_store(&over, true);
+	kaus_waitgroup_wait(&mutators);
+	for (int i = 0; i < 2; i++)
+		CHECK_EQ(0, pthread_join(threads[i], NULL));
+	CHECK_EQ(8191, count_tree(ballast));
+	return 0;
+}
+
+TEST(timers_beside_threads)
+{
+	const struct kaus_options opts = ut_procs(2);
+
+	UT_SKIP_TSAN("a thread that waits in the runtime gets no signal");
+	RUN_WITH(&opts, beside_threads, NULL);
+	if (skipped)
+		SKIP(return, "this kernel has no way to see what was written");
 }
 
 /* ---- finalizers and cleanups ---- */

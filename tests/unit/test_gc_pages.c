@@ -12,6 +12,7 @@
  * the token finds another object.
  */
 #define _GNU_SOURCE
+#include <kaus/weak.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
@@ -19,6 +20,10 @@
 #include <sys/syscall.h>
 
 #include "gctest.h"
+
+#include "gc/state.h"
+#include "mem/heap.h"
+#include "sched/sched.h"
 
 /* The harness's fixtures have none. */
 #pragma GCC diagnostic ignored "-Wmissing-prototypes"
@@ -464,6 +469,69 @@ TEST_F(way, goroutines_on_one_proc)
 	struct kaus_options opts = ut_procs(1);
 
 	RUN_WITH(&opts, goroutines, NULL);
+	if (skipped)
+		SKIP_WAY();
+}
+
+/* Out of an object before that was looked at, to a stack that has been. */
+struct chest {
+	struct token *tokens[64];
+};
+
+static struct chest *chest;
+static struct kaus_weak weak[64];
+
+static void *fill(void *arg)
+{
+	chest = kaus_alloc(sizeof(*chest));
+	for (uint64_t i = 0; i < 64; i++) {
+		struct token *t = kaus_alloc(sizeof(*t));
+
+		t->nr = i;
+		t->sum = i ^ MAGIC;
+		t->self = t;
+		chest->tokens[i] = t;
+		weak[i] = kaus_weak_make(t);
+	}
+	return arg;
+}
+
+static int taken(void *arg)
+{
+	struct token *volatile mine[64];
+	struct m *mp;
+
+	if (!by_pages(0)) {
+		skipped = true;
+		return 0;
+	}
+	elsewhere(build_g, NULL);
+	elsewhere(fill, NULL);
+	CHECK_EQ(0, kaus_gc());
+	/* There is no other P, and nobody gives way. */
+	kaus_preempt_disable();
+	mp = kr_enter();
+	mp = kr_gc_begin(mp, true);
+	kr_exit(mp);
+	CHECK(kr_heap.marking);
+	for (int i = 0; i < 64; i++) {
+		mine[i] = chest->tokens[i];
+		chest->tokens[i] = NULL;
+	}
+	kaus_preempt_enable();
+	while (READ_ONCE(kr_heap.marking))
+		kaus_yield();
+	for (int i = 0; i < 64; i++)
+		CHECK(mine[i] && is_token(mine[i]) &&
+		      kaus_weak_get(weak[i]) == mine[i]);
+	return 0;
+}
+
+TEST_F(way, taken_to_a_stack)
+{
+	struct kaus_options opts = ut_procs(1);
+
+	RUN_WITH(&opts, taken, NULL);
 	if (skipped)
 		SKIP_WAY();
 }
