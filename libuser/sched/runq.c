@@ -205,7 +205,7 @@ static struct g *first_back(void)
 
 static bool is_older(const struct g *gp, const struct g *other)
 {
-	return (int32_t)(gp->gq_nr - other->gq_nr) < 0;
+	return (int32_t)(READ_ONCE(gp->gq_nr) - READ_ONCE(other->gq_nr)) < 0;
 }
 
 static void publish_first(void)
@@ -229,8 +229,9 @@ static void put(struct kr_gq *q, struct g *gp)
 		return;
 	if (q == &sched.gq_back)
 		kr_add(&sched.gq_nr_back, 1);
+	/* Read by who has not got the claim, too. */
+	WRITE_ONCE(gp->gq_nr, kr_add(&sched.gq.last_nr, 1));
 	/* Whoever takes the claim sees the goroutine as it is here. */
-	gp->gq_nr = kr_add(&sched.gq.last_nr, 1);
 	smp_store_release(&gp->gq_claim, GQ_QUEUED);
 	cds_wfcq_node_init(&gp->gq_node);
 	if (!cds_wfcq_enqueue(&q->head, &q->tail, &gp->gq_node) &&
