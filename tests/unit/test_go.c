@@ -390,7 +390,7 @@ TEST(goroutines_start_goroutines)
  * before and overflowed the queue first.
  */
 #define NR_EARLY	1000
-#define NR_CROWD_MAX	(500 * NR_EARLY)
+#define NR_CROWD_MAX	(500U * NR_EARLY * (unsigned int)slow_factor())
 
 static atomic_uint nr_early, nr_crowd;
 
