@@ -217,6 +217,15 @@ static void publish_first(void)
 	publish_next(gp ? READ_ONCE(gp->lockedm) : NULL);
 }
 
+/* What was just put into @q, and is alone there, comes next. */
+static bool first_is_next(const struct kr_gq *q)
+{
+	if (q == &sched.gq)
+		return !READ_ONCE(sched.gq_nr_back);
+	return kr_back_has_turn() ||
+	       cds_wfcq_empty(&sched.gq.head, &sched.gq.tail);
+}
+
 static void put(struct kr_gq *q, struct g *gp)
 {
 	/* Before anybody may take it and run it. */
@@ -235,9 +244,7 @@ static void put(struct kr_gq *q, struct g *gp)
 	smp_store_release(&gp->gq_claim, GQ_QUEUED);
 	cds_wfcq_node_init(&gp->gq_node);
 	if (!cds_wfcq_enqueue(&q->head, &q->tail, &gp->gq_node) &&
-	    (q == &sched.gq ? !READ_ONCE(sched.gq_nr_back) :
-			      kr_back_has_turn() ||
-			      cds_wfcq_empty(&sched.gq.head, &sched.gq.tail)))
+	    first_is_next(q))
 		publish_next(lockedm);
 }
 
