@@ -327,6 +327,19 @@ FIXTURE_TEARDOWN(sleep)
 	kw_close(&self->s->k);
 }
 
+/* One that wakes by itself may be faster than a machine that is not there. */
+static bool sleeps(struct scene *s)
+{
+	int nr = 0;
+	bool ok;
+
+	do
+		ok = s->kind->sleep(s);
+	while (ok && s->kind->wake == wake_itself && nr++ < 100 &&
+	       kw_owner_is(&s->k, 0, KAUS_P_RUNNING, 0));
+	return ok;
+}
+
 /* The P came: wake the sleeper, then give the P up. */
 static void given(struct kw_thread *t, uint32_t proc)
 {
@@ -353,7 +366,7 @@ static void sleeper(struct kw_thread *t)
 			KW_ADD(s->bad_results, 1);
 		kw_carry(&s->k, 0);
 		kw_waiters(&s->k, 0, 1);
-		if (!s->kind->sleep(s))
+		if (!sleeps(s))
 			KW_ADD(s->bad_results, 1);
 		if (!KW_SPIN(KW_LOAD(kw_self.stat->nr_lost) > lost)) {
 			KW_ADD(s->not_told, 1);
