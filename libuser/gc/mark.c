@@ -22,7 +22,7 @@
 
 #define PIECE_BYTES	KR_SIZE(16UL << 10, 512UL)
 #define SHARE_EVERY	KR_SIZE(64, 1)
-#define GROUP_WORDS	8
+#define GROUP_WORDS	16
 #define ITEM_COST	64	/* bytes that are as much work as fetching one */
 
 /* Stacks have poisoned parts, and other threads write beside what is read. */
@@ -161,14 +161,60 @@ void kr_mark_range(struct kr_marker *mk, const void *lo, const void *hi)
 		   (const uintptr_t *)((uintptr_t)hi & ~7UL));
 }
 
-KR_RAW_READS
-static inline bool is_zero(const uintptr_t *p)
-{
-	const volatile __m128i_u *v = (const volatile __m128i_u *)p;
-	__m128i any = (v[0] | v[1]) | (v[2] | v[3]);
+/*
+ * Upper halves of addresses of the heap: from @lo to @hi. What is elsewhere, zero
+ * most of all, is told from them by groups of words.
+ */
+struct halves {
+	__m128i lo, before, behind;
+	bool one;		/* there is only @lo: less than 4 GiB */
+};
 
-	return _mm_movemask_epi8(_mm_cmpeq_epi8(any, _mm_setzero_si128())) ==
-	       0xffff;
+static inline struct halves halves_of(const struct view *v)
+{
+	/* User space has 47 bits: they compare as signed numbers. */
+	int lo = (int)(v->base >> 32);
+	int hi = (int)((v->base + v->bytes) >> 32);
+
+	return (struct halves){
+		.lo = _mm_set1_epi32(lo),
+		.before = _mm_set1_epi32(lo - 1),
+		.behind = _mm_set1_epi32(hi + 1),
+		.one = lo == hi,
+	};
+}
+
+/* Of two words. Lower halves are compared as well, and do not count. */
+KR_RAW_READS
+KR_INLINE __m128i is_half(const __m128i *words, const struct halves *h, bool one)
+{
+	if (one)
+		return _mm_cmpeq_epi32(*words, h->lo);
+	return _mm_cmpgt_epi32(*words, h->before) &
+	       _mm_cmpgt_epi32(h->behind, *words);
+}
+
+KR_RAW_READS
+KR_INLINE bool may_refer(const __m128i *w, const struct halves *h, bool one)
+{
+	__m128i any = (is_half(w, h, one) | is_half(w + 1, h, one)) |
+		      (is_half(w + 2, h, one) | is_half(w + 3, h, one)) |
+		      (is_half(w + 4, h, one) | is_half(w + 5, h, one)) |
+		      (is_half(w + 6, h, one) | is_half(w + 7, h, one));
+
+	return _mm_movemask_ps(_mm_castsi128_ps(any)) & 0xa;
+}
+
+/* @p is aligned. Return: where it ends, less than a group before @end. */
+KR_INLINE const uintptr_t *mark_groups(struct kr_marker *mk,
+				       const struct view *v,
+				       const uintptr_t *p, const uintptr_t *end,
+				       const struct halves *h, bool one)
+{
+	for (; p + GROUP_WORDS <= end; p += GROUP_WORDS)
+		if (may_refer((const __m128i *)(const void *)p, h, one))
+			mark_words(mk, v, p, p + GROUP_WORDS);
+	return p;
 }
 
 void kr_mark_sparse(struct kr_marker *mk, const void *lo, const void *hi)
@@ -176,10 +222,14 @@ void kr_mark_sparse(struct kr_marker *mk, const void *lo, const void *hi)
 	const uintptr_t *p = (const uintptr_t *)(((uintptr_t)lo + 7) & ~7UL);
 	const uintptr_t *end = (const uintptr_t *)((uintptr_t)hi & ~7UL);
 	struct view v = view_of_heap();
+	struct halves h = halves_of(&v);
 
-	for (; p + GROUP_WORDS <= end; p += GROUP_WORDS)
-		if (!is_zero(p))
-			mark_words(mk, &v, p, p + GROUP_WORDS);
+	if (p < end && (uintptr_t)p % sizeof(__m128i)) {
+		mark_words(mk, &v, p, p + 1);
+		p++;
+	}
+	p = h.one ? mark_groups(mk, &v, p, end, &h, true) :
+		    mark_groups(mk, &v, p, end, &h, false);
 	mark_words(mk, &v, p, end);
 }
 

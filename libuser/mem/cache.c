@@ -184,12 +184,14 @@ static bool claim_in(struct kr_cache *cache, struct kr_slot *slot,
 /* The slot gives up its span and what it has claimed of it. */
 static void slot_flush(struct kr_cache *cache, struct kr_slot *slot)
 {
+	unsigned int i = (unsigned int)(slot - cache->slots);
 	struct kr_span *s = slot->span;
 	uint64_t free = slot->free | *rest_of(cache, slot), nr;
 
 	if (!s)
 		return;
 	slot->span = NULL;
+	cache->in_use[i / 64] &= ~(1ULL << i % 64);
 	slot->free = 0;
 	*rest_of(cache, slot) = 0;
 	nr = (uint32_t)__builtin_popcountll(free);
@@ -210,7 +212,8 @@ static void slot_flush(struct kr_cache *cache, struct kr_slot *slot)
 static bool refill(struct kr_cache *cache, unsigned int class,
 		   enum kr_kind kind)
 {
-	struct kr_slot *slot = &cache->slots[kr_spanclass(class, kind)];
+	unsigned int i = kr_spanclass(class, kind);
+	struct kr_slot *slot = &cache->slots[i];
 	struct kr_span *s = slot->span;
 
 	ADD_ONCE(cache->nr_refills, 1);
@@ -224,6 +227,7 @@ static bool refill(struct kr_cache *cache, unsigned int class,
 		if (!s)
 			return false;
 		slot->span = s;
+		cache->in_use[i / 64] |= 1ULL << i % 64;
 		slot->word = 0;
 		if (claim_in(cache, slot, 0, kr_span_words(s)))
 			return true;
@@ -268,10 +272,31 @@ char *kr_cache_alloc_large(struct kr_cache *cache, size_t size,
 	return s->base;
 }
 
+/* The first slot after @slot that has a span; NULL: from the beginning, the end. */
+static struct kr_slot *next_in_use(struct kr_cache *cache,
+				   const struct kr_slot *slot)
+{
+	unsigned int i = slot ? (unsigned int)(slot - cache->slots) + 1 : 0;
+	unsigned int w = i / 64;
+	uint64_t bits;
+
+	if (i >= KR_NR_SPANCLASSES)
+		return NULL;
+	bits = cache->in_use[w] & ~0ULL << i % 64;
+	while (!bits) {
+		if (++w == KR_IN_USE_WORDS)
+			return NULL;
+		bits = cache->in_use[w];
+	}
+	return &cache->slots[w * 64 + (unsigned int)__builtin_ctzll(bits)];
+}
+
 void kr_cache_flush(struct kr_cache *cache)
 {
-	for (unsigned int i = 0; i < KR_NR_SPANCLASSES; i++)
-		slot_flush(cache, &cache->slots[i]);
+	struct kr_slot *slot = NULL;
+
+	while ((slot = next_in_use(cache, slot)))
+		slot_flush(cache, slot);
 	/* Counted at once, for a cycle to begin with exact numbers. */
 	kr_heap_count_live(-(int64_t)cache->uncounted_bytes);
 	cache->uncounted_bytes = 0;
@@ -279,9 +304,10 @@ void kr_cache_flush(struct kr_cache *cache)
 
 void kr_cache_mark_claimed(struct kr_cache *cache)
 {
-	for (unsigned int i = 0; i < KR_NR_SPANCLASSES; i++) {
-		struct kr_slot *slot = &cache->slots[i];
-		uint64_t free = slot->free | cache->rest[i];
+	struct kr_slot *slot = NULL;
+
+	while ((slot = next_in_use(cache, slot))) {
+		uint64_t free = slot->free | *rest_of(cache, slot);
 
 		if (free)
 			__atomic_fetch_or(&slot->span->mark_bits[slot->word],

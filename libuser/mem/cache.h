@@ -27,6 +27,8 @@ struct kr_slot {
 	struct kr_span *span;	/* NULL: none */
 };
 
+#define KR_IN_USE_WORDS	((KR_NR_SPANCLASSES + 63U) / 64)
+
 struct kr_cache {
 	struct kr_slot slots[KR_NR_SPANCLASSES];
 	struct kr_page_cache pages;
@@ -46,6 +48,9 @@ struct kr_cache {
 	uint64_t sample_left;		/* bytes until then */
 	uint32_t sample_gen;		/* kr_heap's, when it was counted anew */
 	uint64_t rest[KR_NR_SPANCLASSES];
+
+	/* Slots that have a span: most have none. */
+	uint64_t in_use[KR_IN_USE_WORDS];
 };
 
 /* Before its first use: it becomes one of all that there are. */

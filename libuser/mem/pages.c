@@ -405,6 +405,9 @@ static bool grow(uint32_t nr)
 	for (uint32_t c = chunk; free == (chunk - c + 1) * KR_CHUNK_PAGES &&
 	     c >= 2; c--)
 		free += heap.level[0][c - 2].last;
+	/* And the first page. */
+	if (!chunk)
+		nr++;
 	need = free >= nr ? 1 :
 	       (nr - free + KR_CHUNK_PAGES - 1) / KR_CHUNK_PAGES;
 	more = need < GROW_CHUNKS ? GROW_CHUNKS : need;

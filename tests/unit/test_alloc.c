@@ -515,6 +515,22 @@ static void exhaust_outside_child(void)
 	_exit(atomic_load(&ut_failures) ? 1 : 0);
 }
 
+/* With nothing before it, and as large as what the heap grows by. */
+static int first_main(void *arg)
+{
+	char *obj = kaus_alloc_noscan((size_t)64 << 20);
+
+	if (!CHECK(obj))
+		return 0;
+	obj[0] = obj[((size_t)64 << 20) - 1] = 1;
+	return 0;
+}
+
+TEST(the_first_may_be_large)
+{
+	RUN(first_main, NULL);
+}
+
 TEST(out_of_memory_is_an_error)
 {
 	if (!UT_LIMITABLE)
