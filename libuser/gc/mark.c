@@ -206,6 +206,7 @@ KR_INLINE bool may_refer(const __m128i *w, const struct halves *h, bool one)
 }
 
 /* @p is aligned. Return: where it ends, less than a group before @end. */
+KR_RAW_READS
 KR_INLINE const uintptr_t *mark_groups(struct kr_marker *mk,
 				       const struct view *v,
 				       const uintptr_t *p, const uintptr_t *end,
@@ -217,6 +218,8 @@ KR_INLINE const uintptr_t *mark_groups(struct kr_marker *mk,
 	return p;
 }
 
+/* A sanitizer counts what is inlined as its caller's. */
+KR_RAW_READS
 void kr_mark_sparse(struct kr_marker *mk, const void *lo, const void *hi)
 {
 	const uintptr_t *p = (const uintptr_t *)(((uintptr_t)lo + 7) & ~7UL);
