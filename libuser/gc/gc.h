@@ -37,7 +37,7 @@ struct kr_gc_thread {
 
 /* Words from @lo to before @hi may be references. */
 void kr_mark_range(struct kr_marker *mk, const void *lo, const void *hi);
-/* The same, and most of them are null. */
+/* The same, and most of them are none, as in variables. */
 void kr_mark_sparse(struct kr_marker *mk, const void *lo, const void *hi);
 /*
  * Some of the roots that are not looked at in the stop that begins a cycle:

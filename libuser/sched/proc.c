@@ -5,9 +5,10 @@
  * DOC: M needs P to run G (Go's model, runtime/proc.go; the names are the
  * same). An M that has a P looks for a goroutine: the one handed over with the
  * P, every 61st time the global queue, its own queue, the global queue (those
- * back from the kernel may come first), the queues and due timers of other Ps. While it looks at others it is
- * "spinning"; at most half as many Ms spin as Ps are busy. An M that finds
- * nothing puts its P on the idle list, looks once more, and parks in the pool.
+ * back from the kernel may come first), the queues and due timers of other Ps.
+ * While it looks at others it is "spinning"; at most half as many Ms spin as Ps
+ * are busy. An M that finds nothing puts its P on the idle list, looks once more,
+ * and parks in the pool.
  *
  * A lost wake-up must not happen between "queues are empty" and "parked":
  *
@@ -158,17 +159,20 @@ static struct g *fire(struct m *mp, struct p *pp, uint64_t now_ns)
  * time of all Ps, and some of it in advance. Beyond that they wait as all others
  * do. If two Ps tell at a time one of them is forgotten.
  */
+/* So long all the others wait for it. */
+#define BACK_NS(ran_ns)	(((ran_ns) + BACK_COST_NS) * BACK_WEIGHT / kr_nr_procs())
+
 static void spend_back(uint64_t now_ns, uint64_t ran_ns)
 {
 	uint64_t after_ns = READ_ONCE(sched.back_after_ns);
+	uint64_t most_ns = BACK_NS(TURN_MAX_NS);
 
 	if (after_ns + BACK_BURST_NS < now_ns)
 		after_ns = now_ns - BACK_BURST_NS;
-	if (after_ns > now_ns)
-		after_ns = now_ns;
-	WRITE_ONCE(sched.back_after_ns,
-		   after_ns + (ran_ns + BACK_COST_NS) * BACK_WEIGHT /
-		   kr_nr_procs());
+	after_ns += BACK_NS(ran_ns);
+	/* Of what the module has given in a row no more is owed than of one. */
+	WRITE_ONCE(sched.back_after_ns, after_ns < now_ns + most_ns ? after_ns :
+							now_ns + most_ns);
 }
 
 bool kr_back_has_turn(void)
@@ -216,10 +220,12 @@ static struct g *back_get(struct p *pp)
 
 void kr_back_given(struct p *pp, const struct g *gp)
 {
+	/* Without one it was named as all others have come later. */
+	bool has_turn = gp->is_back && kr_back_has_turn();
+
 	if (pp->globq_turn_ns)
 		end_globq_turn(pp, kr_clock_now_ns());
-	/* Without one it was named as all others have come later. */
-	if (gp->is_back && kr_back_has_turn())
+	if (has_turn)
 		begin_back_turn(pp);
 }
 
