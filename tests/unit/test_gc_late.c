@@ -11,11 +11,9 @@
 #include <kaus/weak.h>
 #include <pthread.h>
 
-#include "gctest.h"
+#include "gcbegin.h"
 
 #include "gc/special.h"
-#include "gc/state.h"
-#include "sched/sched.h"
 
 #define NR		300
 #define FAR_NS		(3600 * SEC)
@@ -93,15 +91,6 @@ static void *count_lost(void *arg)
 	return NULL;
 }
 
-/* There is no other P, and nobody gives way: what can wait is not looked at. */
-static void begin(void)
-{
-	struct m *mp = kr_enter();
-
-	mp = kr_gc_begin(mp, true);
-	kr_exit(mp);
-}
-
 static void wait_for_end(void)
 {
 	while (__atomic_load_n(&kaus_gc_barrier_on, __ATOMIC_RELAXED))
@@ -121,8 +110,7 @@ static int timers_stopped(void *arg)
 	int nr_lost = 0;
 
 	timers_begin(FAR_NS);
-	kaus_preempt_disable();
-	begin();
+	begin_cycle();
 	CHECK(kaus_gc_barrier_on);
 	CHECK(sched.scan_timers);
 	for (int i = 0; i < NR; i += 2)
@@ -158,9 +146,8 @@ static int timers_fired(void *arg)
 
 	timers_begin(SOON_NS);
 	due_ns = kaus_now_ns() + SOON_NS;
-	kaus_preempt_disable();
 	CHECK_EQ(0, nr_called);
-	begin();
+	begin_cycle();
 	CHECK(kaus_gc_barrier_on);
 	CHECK(sched.scan_timers);
 	while (kaus_now_ns() < due_ns)
@@ -200,12 +187,13 @@ static int timers_moved(void *arg)
 	timers_begin(FAR_NS);
 	kaus_preempt_disable();
 	kr_timers_move(sched.allp[0], sched.allp[1]);
-	begin();
+	begin_cycle();
 	CHECK(sched.scan_timers);
 	CHECK(kr_scan_some_timers(nothing, NULL) > 0);
 	CHECK(sched.scan_timers);
 	kr_timers_move(sched.allp[1], sched.allp[0]);
 	CHECK_EQ(NR, nr_taken);
+	kaus_preempt_enable();
 	kaus_preempt_enable();
 	wait_for_end();
 	elsewhere(count_lost, &nr_lost);
@@ -359,8 +347,7 @@ static int records_taken(void *arg)
 {
 	concurrent(0);
 	elsewhere(add_records, NULL);
-	kaus_preempt_disable();
-	begin();
+	begin_cycle();
 	CHECK(kaus_gc_barrier_on);
 	CHECK(kr_special_is_left());
 	free_all();

@@ -6,10 +6,9 @@
  * If it is broken: a program that could drop its caches is killed, finalizers
  * wait for ever, or an experiment with the goal shows nothing.
  */
-#include "gctest.h"
+#include "gcbegin.h"
 
 #include "gc/state.h"
-#include "sched/sched.h"
 
 #define KB (1UL << 10)
 #define MB (1UL << 20)
@@ -155,7 +154,6 @@ static uint64_t marked_here(void)
 static int assist_main(void *arg)
 {
 	uint64_t before, bytes, most = 0, all = 0;
-	struct m *mp;
 
 	concurrent(0);
 	elsewhere(make_ballast, (void *)17);
@@ -167,10 +165,7 @@ static int assist_main(void *arg)
 	CHECK_EQ(0, kaus_gc());
 	CHECK_EQ(0, kaus_gc_set(KAUS_GC_GOAL, (int64_t)
 				(gc_stats().heap_live_bytes + 256 * KB)));
-	kaus_preempt_disable();
-	mp = kr_enter();
-	mp = kr_gc_begin(mp, true);
-	kr_exit(mp);
+	begin_cycle();
 	CHECK(kaus_gc_barrier_on);
 	for (int i = 0; i < 8192 && kaus_gc_barrier_on; i++) {
 		before = marked_here();

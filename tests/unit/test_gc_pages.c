@@ -19,11 +19,9 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
-#include "gctest.h"
+#include "gcbegin.h"
 
-#include "gc/state.h"
 #include "mem/heap.h"
-#include "sched/sched.h"
 
 /* The harness's fixtures have none. */
 #pragma GCC diagnostic ignored "-Wmissing-prototypes"
@@ -499,7 +497,6 @@ static void *fill(void *arg)
 static int taken(void *arg)
 {
 	struct token *volatile mine[64];
-	struct m *mp;
 
 	if (!by_pages(0)) {
 		skipped = true;
@@ -508,12 +505,7 @@ static int taken(void *arg)
 	elsewhere(build_g, NULL);
 	elsewhere(fill, NULL);
 	CHECK_EQ(0, kaus_gc());
-	/* There is no other P, and nobody gives way. */
-	kaus_preempt_disable();
-	mp = kr_enter();
-	mp = kr_gc_begin(mp, true);
-	kr_exit(mp);
-	CHECK(kr_heap.marking);
+	begin_cycle();
 	for (int i = 0; i < 64; i++) {
 		mine[i] = chest->tokens[i];
 		chest->tokens[i] = NULL;
