@@ -16,7 +16,7 @@
 #define NR_SIZES 6
 static const size_t sizes[NR_SIZES] = { 48, 144, 512, 1000, 3000, 9000 };
 
-#define BYTES (UT_TSAN ? 2UL << 20 : 16UL << 20)	/* of each size */
+#define BYTES (UT_TSAN ? 2UL << 20 : 6UL << 20)	/* of each size */
 
 /* The tables are no part of the heap. */
 static unsigned char **objs[NR_SIZES];
