@@ -53,8 +53,11 @@
 #define SWEEP_STEP	KR_SIZE(8U, 1U)	/* spans, until others get a chance */
 #define PERIOD_NS	120000000000ULL
 #define LONG_NS		1000000ULL	/* a stop that is worth sharing */
+#define TICK_AFTER_NS	50000ULL	/* other CPUs' ticks are late by less, */
+#define TICK_BEFORE_NS	200000ULL	/* and stops shorter */
 
 struct kr_gc kr_gc;
+uint64_t kr_gc_tick_before_ns = TICK_BEFORE_NS;
 const struct kr_gc_hooks *kr_gc_hooks;
 
 void kr_gc_set_due(void)
@@ -352,10 +355,33 @@ void kr_gc_sweeper_start(struct m *mp)
 
 /* ---- the cycle ---- */
 
+/*
+ * Whose control group has used up its CPU quota gets no more until the end of the
+ * period, which may be a thousand times as long as a stop. The kernel sees to that
+ * at its ticks. So a stop under a quota begins after one, to end before the next.
+ */
+static void away_from_tick(void)
+{
+	uint64_t end_ns, age_ns, period_ns;
+
+	if (likely(!READ_ONCE(sched.quota)))
+		return;
+	end_ns = kr_clock_now_ns() + kr_gc_tick_before_ns + TICK_AFTER_NS;
+	do {
+		age_ns = kr_clock_tick_ns(&period_ns);
+		if (!period_ns ||
+		    (age_ns >= TICK_AFTER_NS &&
+		     age_ns + kr_gc_tick_before_ns <= period_ns))
+			return;
+		cpu_relax();
+	} while (!READ_ONCE(sched.stw) && kr_clock_now_ns() < end_ns);
+}
+
 bool kr_gc_stop(struct kr_gc_stop *stop)
 {
 	size_t bytes;
 
+	away_from_tick();
 	stop->asked_ns = kr_clock_now_ns();
 	if (!kr_stop_world(stop->mp, "gc"))
 		return false;

@@ -61,7 +61,13 @@ struct kr_gc_stop {
 			kr_regs_save(&(stop)->self->regs);		\
 	} while (0)
 
-/* Return: false if main has ended, there is no heap, or it cannot be. */
+/* Under a CPU quota no stop begins so short before a tick. Tests change it. */
+extern uint64_t kr_gc_tick_before_ns;
+
+/*
+ * May wait for up to that, under a quota. Return: false if main has ended, there
+ * is no heap, or it cannot be.
+ */
 bool kr_gc_stop(struct kr_gc_stop *stop);
 void kr_gc_go_on(struct kr_gc_stop *stop);
 

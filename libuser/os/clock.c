@@ -10,6 +10,7 @@
 #define SLACK_DEFAULT_NS	50000
 /* The slack is a small part of what is further away. */
 #define EXACT_WITHIN_NS		100000000ULL
+#define TICK_MAX_NS		20000000ULL	/* from one tick to the next */
 
 static uint64_t timespec_ns(const struct timespec *ts)
 {
@@ -22,6 +23,53 @@ uint64_t kr_clock_now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return timespec_ns(&ts);
+}
+
+/*
+ * The coarse clock stands still between ticks. It shows whole periods, and where
+ * they begin is not when it ticks: it is behind by @late_ns then, always the same.
+ */
+static struct {
+	uint64_t period_ns, late_ns;
+} tick;
+
+static uint64_t coarse_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	return timespec_ns(&ts);
+}
+
+void kr_clock_find_tick(void)
+{
+	uint64_t before_ns = coarse_ns(), coarse, now, end_ns, step_ns;
+
+	end_ns = kr_clock_now_ns() + TICK_MAX_NS;
+	do {
+		coarse = coarse_ns();
+		now = kr_clock_now_ns();
+	} while (coarse == before_ns && now < end_ns);
+	step_ns = coarse - before_ns;
+	if (!step_ns)
+		return;
+	WRITE_ONCE(tick.late_ns, now - coarse);
+	/* Else one has been left out: clock_getres() may be forbidden. */
+	if (!tick.period_ns || step_ns < tick.period_ns)
+		WRITE_ONCE(tick.period_ns, step_ns);
+}
+
+uint64_t kr_clock_tick_ns(uint64_t *ret_period_ns)
+{
+	uint64_t coarse = coarse_ns(), behind_ns = kr_clock_now_ns() - coarse;
+	uint64_t late_ns = READ_ONCE(tick.late_ns);
+
+	*ret_period_ns = READ_ONCE(tick.period_ns);
+	if (behind_ns >= late_ns)
+		return behind_ns - late_ns;
+	/* Who looked for it was interrupted just then. */
+	WRITE_ONCE(tick.late_ns, behind_ns);
+	return 0;
 }
 
 /* The kernel's numbers: clocks of a thread, time as the scheduler counts it. */

@@ -221,6 +221,22 @@ void kr_clock_sleep_ns(uint64_t ns);
 bool kr_clock_exact_begin(uint64_t deadline_ns);
 void kr_clock_exact_end(bool exact);
 
+/*
+ * Ticks: then the kernel looks whose turn it is, and who has had enough. All CPUs
+ * tick together, or some microseconds after another.
+ */
+
+/* Wait for one, busily, and remember when that was. */
+void kr_clock_find_tick(void);
+
+/**
+ * kr_clock_tick_ns() - When was the last tick?
+ * @ret_period_ns: From one to the next; 0: not known.
+ *
+ * Return: ns since then; more than a period if the next one is late.
+ */
+uint64_t kr_clock_tick_ns(uint64_t *ret_period_ns);
+
 /* thread.c */
 
 /**

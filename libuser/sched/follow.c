@@ -16,6 +16,9 @@
  * goroutines compute with nobody waiting, which had no use for another number,
  * is not disturbed.
  *
+ * Whether there is a quota is told to the collector: who has used it up is stopped
+ * by the kernel for the rest of the period.
+ *
  * The memory limit of the control group, memory.max and memory.high, changes in
  * the same way. What to do about it is not decided here (gc/limit.c).
  *
@@ -26,18 +29,23 @@
 
 #include "sched/resize.h"
 
-#define LOOK_NS	1000000000ULL
+#define LOOK_NS		1000000000ULL
+#define TICK_LOOKS	16	/* ticks may move, when the machine was suspended */
 
-uint32_t kr_follow_count(int tid)
+static uint32_t count(int tid, unsigned int quota)
 {
 	unsigned int nr = kr_cpus_allowed(tid, NULL, 0);
-	unsigned int quota = kr_cgroup_cpus();
 
 	if (quota && quota < nr)
 		nr = quota;
 	if (!nr)
 		nr = 1;
 	return nr < KAUS_MAX_PROCS ? nr : KAUS_MAX_PROCS;
+}
+
+uint32_t kr_follow_count(int tid)
+{
+	return count(tid, kr_cgroup_cpus());
 }
 
 void kr_follow_slow(uint64_t now_ns)
@@ -52,11 +60,11 @@ void kr_follow_slow(uint64_t now_ns)
 		kr_spawner_look();
 }
 
-static void look_at_cpus(void)
+static void look_at_cpus(unsigned int quota)
 {
 	int tid = sched.allm[0]->tid;
 	bool moved = sched.bind && kr_cpus_changed(tid);
-	uint32_t nr = kr_follow_count(tid);
+	uint32_t nr = count(tid, quota);
 
 	if (nr > sched.max_procs)
 		nr = sched.max_procs;
@@ -64,10 +72,23 @@ static void look_at_cpus(void)
 		kr_resize_follow(nr);
 }
 
+/* Whether there is one, and when it ends for those who have used it up. */
+static void look_at_quota(unsigned int quota)
+{
+	static uint32_t nr_looks;
+
+	if (quota && !(nr_looks++ % TICK_LOOKS))
+		kr_clock_find_tick();
+	WRITE_ONCE(sched.quota, quota != 0);
+}
+
 void kr_follow_look(void)
 {
+	unsigned int quota = kr_cgroup_cpus();
+
+	look_at_quota(quota);
 	if (READ_ONCE(sched.follow))
-		look_at_cpus();
+		look_at_cpus(quota);
 	if (sched.follow_memory)
 		sched.follow_memory(kr_cgroup_memory());
 	if (sched.gc_look)

@@ -50,6 +50,7 @@ struct kr_sched {
 	bool virtual_time;		/* virtual.c */
 	bool follow;			/* nr_procs follows the CPUs, follow.c */
 	bool watch;			/* ... or something else does */
+	bool quota;			/* the group's CPU time is limited */
 	/* What to do with the control group's limit of memory, or NULL. */
 	void (*follow_memory)(uint64_t bytes);
 	void (*gc_look)(void);		/* as often */

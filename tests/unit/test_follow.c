@@ -18,6 +18,8 @@
 
 #include "utest.h"
 
+#include "gc/compat.h"
+#include "gc/state.h"
 #include "mem/pages.h"
 #include "sched/follow.h"
 
@@ -320,6 +322,68 @@ TEST_F(groups, the_number_follows_the_mask_when_busy)
 	if (kr_cpus_allowed(0, NULL, 0) < 2)
 		SKIP(return, "needs two CPUs");
 	RUN(mask_changes, yielding);
+}
+
+/* ---- stops under a quota ---- */
+
+#define NR_STOPS 100
+
+static unsigned int nr_stops, nr_after_tick;
+
+static void world_is_stopped(void)
+{
+	uint64_t period, age = kr_clock_tick_ns(&period);
+
+	nr_stops++;
+	nr_after_tick += age + kr_gc_tick_before_ns <= period;
+}
+
+static void nothing(void)
+{
+}
+
+static void no_roots(struct kr_marker *mk)
+{
+	(void)mk;
+}
+
+/* Of all stops so many begin in the first eighth from one tick to the next. */
+static unsigned int after_ticks(void)
+{
+	nr_stops = nr_after_tick = 0;
+	while (nr_stops < NR_STOPS)
+		CHECK_EQ(0, kaus_gc());
+	return nr_after_tick * 100 / nr_stops;
+}
+
+static int stops_with_a_quota(void *arg)
+{
+	static const struct kr_gc_hooks hooks = {
+		.lock = world_is_stopped, .unlock = nothing,
+		.roots = no_roots, .marked = no_roots, .done = nothing,
+	};
+	uint64_t period;
+
+	(void)arg;
+	kaus_gc_compat(&hooks);
+	kr_follow_look();
+	CHECK(sched.quota);
+	(void)kr_clock_tick_ns(&period);
+	CHECK(period);
+	kr_gc_tick_before_ns = period / 8 * 7;
+	/* Some find that it took them too long to get there. */
+	CHECK(after_ticks() > 50);
+	put("fs/a/b/cpu.max", "max 100000\n");
+	kr_follow_look();
+	CHECK(!sched.quota);
+	CHECK(after_ticks() < 50);
+	return 0;
+}
+
+TEST_F(groups, stops_begin_after_a_tick)
+{
+	put("fs/a/b/cpu.max", "100000 100000\n");
+	RUN(stops_with_a_quota, NULL);
 }
 
 /* ---- fixed ---- */
