@@ -11,6 +11,8 @@
 /* The slack is a small part of what is further away. */
 #define EXACT_WITHIN_NS		100000000ULL
 #define TICK_MAX_NS		20000000ULL	/* from one tick to the next */
+#define TICK_WORK_NS		100000ULL	/* the kernel's, at one */
+#define TICK_TRIES		3
 
 static uint64_t timespec_ns(const struct timespec *ts)
 {
@@ -27,7 +29,9 @@ uint64_t kr_clock_now_ns(void)
 
 /*
  * The coarse clock stands still between ticks. It shows whole periods, and where
- * they begin is not when it ticks: it is behind by @late_ns then, always the same.
+ * they begin is not when it ticks: it is behind by @late_ns then, always the same
+ * but for whole periods. A CPU that was idle, without ticks, sets it when it is no
+ * more.
  */
 static struct {
 	uint64_t period_ns, late_ns;
@@ -41,35 +45,51 @@ static uint64_t coarse_ns(void)
 	return timespec_ns(&ts);
 }
 
-void kr_clock_find_tick(void)
+/*
+ * By how much it is behind when it changes, and it does so by @ret_step_ns. False
+ * if the thread did not run just then.
+ */
+static bool see_tick(uint64_t *ret_late_ns, uint64_t *ret_step_ns)
 {
-	uint64_t before_ns = coarse_ns(), coarse, now, end_ns, step_ns;
+	uint64_t first_ns = coarse_ns(), coarse, from_ns, before_ns, now, end_ns;
 
-	end_ns = kr_clock_now_ns() + TICK_MAX_NS;
+	now = before_ns = kr_clock_now_ns();
+	end_ns = now + TICK_MAX_NS;
 	do {
+		/* From before the look that did not see it to after this one. */
+		from_ns = before_ns;
+		before_ns = now;
 		coarse = coarse_ns();
 		now = kr_clock_now_ns();
-	} while (coarse == before_ns && now < end_ns);
-	step_ns = coarse - before_ns;
-	if (!step_ns)
-		return;
-	WRITE_ONCE(tick.late_ns, now - coarse);
-	/* Else one has been left out: clock_getres() may be forbidden. */
-	if (!tick.period_ns || step_ns < tick.period_ns)
+	} while (coarse == first_ns && now < end_ns);
+	*ret_late_ns = now - coarse;
+	*ret_step_ns = coarse - first_ns;
+	return coarse != first_ns && now - from_ns < TICK_WORK_NS;
+}
+
+bool kr_clock_find_tick(void)
+{
+	uint64_t late_ns, step_ns;
+
+	for (int i = 0; i < TICK_TRIES; i++) {
+		if (!see_tick(&late_ns, &step_ns))
+			continue;
+		WRITE_ONCE(tick.late_ns, late_ns % step_ns);
 		WRITE_ONCE(tick.period_ns, step_ns);
+		return true;
+	}
+	return false;
 }
 
 uint64_t kr_clock_tick_ns(uint64_t *ret_period_ns)
 {
 	uint64_t coarse = coarse_ns(), behind_ns = kr_clock_now_ns() - coarse;
-	uint64_t late_ns = READ_ONCE(tick.late_ns);
+	uint64_t period_ns = READ_ONCE(tick.period_ns);
 
-	*ret_period_ns = READ_ONCE(tick.period_ns);
-	if (behind_ns >= late_ns)
-		return behind_ns - late_ns;
-	/* Who looked for it was interrupted just then. */
-	WRITE_ONCE(tick.late_ns, behind_ns);
-	return 0;
+	*ret_period_ns = period_ns;
+	if (!period_ns)
+		return 0;
+	return (behind_ns + period_ns - READ_ONCE(tick.late_ns)) % period_ns;
 }
 
 /* The kernel's numbers: clocks of a thread, time as the scheduler counts it. */

@@ -226,14 +226,17 @@ void kr_clock_exact_end(bool exact);
  * tick together, or some microseconds after another.
  */
 
-/* Wait for one, busily, and remember when that was. */
-void kr_clock_find_tick(void);
+/*
+ * Wait for one, busily, and remember when it was. False: it was not seen, as others
+ * had the CPU.
+ */
+bool kr_clock_find_tick(void);
 
 /**
  * kr_clock_tick_ns() - When was the last tick?
  * @ret_period_ns: From one to the next; 0: not known.
  *
- * Return: ns since then; more than a period if the next one is late.
+ * Return: ns since then, less than a period: a tick may be late, or left out.
  */
 uint64_t kr_clock_tick_ns(uint64_t *ret_period_ns);
 

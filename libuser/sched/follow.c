@@ -30,6 +30,7 @@
 #include "sched/resize.h"
 
 #define LOOK_NS		1000000000ULL
+#define FIRST_NS	100000000ULL
 #define TICK_LOOKS	16	/* ticks may move, when the machine was suspended */
 
 static uint32_t count(int tid, unsigned int quota)
@@ -53,10 +54,10 @@ void kr_follow_slow(uint64_t now_ns)
 	static uint64_t last_ns;
 	uint64_t last = READ_ONCE(last_ns);
 
-	if (now_ns < last + LOOK_NS || !kr_cas(&last_ns, last, now_ns))
-		return;
-	/* The first time is soon after the start. */
-	if (last)
+	/* The first time is at the start: not everything is known by then. */
+	if (!last)
+		kr_cas(&last_ns, 0, now_ns - LOOK_NS + FIRST_NS);
+	else if (now_ns >= last + LOOK_NS && kr_cas(&last_ns, last, now_ns))
 		kr_spawner_look();
 }
 
@@ -77,8 +78,9 @@ static void look_at_quota(unsigned int quota)
 {
 	static uint32_t nr_looks;
 
-	if (quota && !(nr_looks++ % TICK_LOOKS))
-		kr_clock_find_tick();
+	if (quota && !(nr_looks % TICK_LOOKS) && !kr_clock_find_tick())
+		nr_looks--;
+	nr_looks++;
 	WRITE_ONCE(sched.quota, quota != 0);
 }
 

@@ -366,10 +366,12 @@ static int stops_with_a_quota(void *arg)
 
 	(void)arg;
 	kaus_gc_compat(&hooks);
-	kr_follow_look();
+	/* On a busy machine it may miss some. */
+	do {
+		kr_follow_look();
+		(void)kr_clock_tick_ns(&period);
+	} while (!period);
 	CHECK(sched.quota);
-	(void)kr_clock_tick_ns(&period);
-	CHECK(period);
 	kr_gc_tick_before_ns = period / 8 * 7;
 	/* Some find that it took them too long to get there. */
 	CHECK(after_ticks() > 50);
