@@ -39,6 +39,7 @@ int kr_gc_start(void)
 		.pages = set.gc_pages,
 		.check = set.gc_check,
 		.poison = set.gc_poison,
+		.huge_pages = set.gc_huge_pages,
 		.heap_profile_rate = set.heap_profile_rate,
 	}, set.nr_procs);
 	return 0;

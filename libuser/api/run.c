@@ -130,6 +130,7 @@ static int start(const struct kr_settings *set, struct main_args *main_args)
 		.pages = set->gc_pages,
 		.check = set->gc_check,
 		.poison = set->gc_poison,
+		.huge_pages = set->gc_huge_pages,
 		.heap_profile_rate = set->heap_profile_rate,
 	}, set->nr_procs);
 	sched.follow_memory = set->gc_limit_follow ? kr_gc_limit_follow : NULL;

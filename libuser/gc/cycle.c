@@ -102,6 +102,10 @@ void kr_gc_init(const struct kr_gc_settings *set, uint32_t nr_procs)
 	kr_gc.check_wanted = set->check;
 	if (set->poison)
 		WRITE_ONCE(kr_heap.poison, true);
+	/* Also if the kernel has none: nothing is missing without them. */
+	if (set->huge_pages >= 0)
+		(void)kr_pages_set_huge(set->huge_pages ? KR_HUGE_ON :
+							  KR_HUGE_OFF);
 	kr_gc.start_ns = kr_gc.end_ns = kr_clock_now_ns();
 	kr_gc.period_ns = PERIOD_NS;
 	sched.gc = collect_if_due;
@@ -690,6 +694,12 @@ int kr_gc_set(enum kaus_gc_setting what, int64_t value)
 		else
 			WRITE_ONCE(kr_heap.poison, value);
 		break;
+	case KAUS_GC_HUGE_PAGES:
+		if (value < 0 || value > 1)
+			err = -EINVAL;
+		else if (kr_pages_set_huge(value ? KR_HUGE_ON : KR_HUGE_OFF))
+			err = -EOPNOTSUPP;
+		break;
 	case KAUS_GC_GOAL:
 		if (value < -1)
 			err = -EINVAL;
@@ -751,6 +761,10 @@ int64_t kr_gc_get(enum kaus_gc_setting what)
 		break;
 	case KAUS_GC_POISON:
 		value = READ_ONCE(kr_heap.poison);
+		break;
+	case KAUS_GC_HUGE_PAGES:
+		value = kr_pages_huge() == KR_HUGE_DEFAULT ? -1 :
+			kr_pages_huge() == KR_HUGE_ON;
 		break;
 	case KAUS_GC_GOAL:
 		value = kr_gc.pacer.set_goal_bytes ?

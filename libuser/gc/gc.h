@@ -156,6 +156,7 @@ struct kr_gc_settings {
 	const char *pages;	/* kr_remark_init() */
 	uint32_t check;
 	bool poison;
+	int huge_pages;		/* -1: as the kernel does it for everybody */
 	uint64_t heap_profile_rate;	/* bytes to a sample; 0: off */
 };
 

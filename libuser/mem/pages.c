@@ -73,6 +73,7 @@ static struct {
 	uint64_t alarm_at;
 	void (*alarm)(void);
 	uint64_t nr_lock_waits, lock_wait_ns;
+	int8_t huge;		/* enum kr_huge_pages */
 	uint64_t *published;	/* or NULL: nr_returnable, in the kernel's pages */
 } heap;
 
@@ -423,6 +424,10 @@ static bool grow(uint32_t nr)
 	}
 	if (more < need)
 		return false;
+	if (heap.huge != KR_HUGE_DEFAULT)
+		(void)kr_vm_hugepage(kr_pages.base + chunk * KR_CHUNK_BYTES,
+				     more * KR_CHUNK_BYTES,
+				     heap.huge == KR_HUGE_ON);
 	for (uint32_t c = chunk; c < chunk + more; c++)
 		memset(heap.chunks[c].clean, 0xff,
 		       sizeof(heap.chunks[c].clean));
@@ -437,6 +442,25 @@ static bool grow(uint32_t nr)
 	/* Release: who sees the length may touch the pages. */
 	smp_store_release(&kr_pages.nr_pages, (chunk + more) * KR_CHUNK_PAGES);
 	return true;
+}
+
+int kr_pages_set_huge(enum kr_huge_pages huge)
+{
+	size_t bytes;
+	int err = 0;
+
+	heap_lock();
+	heap.huge = (int8_t)huge;
+	bytes = (size_t)kr_pages.nr_pages << KR_HPAGE_SHIFT;
+	if (bytes && huge != KR_HUGE_DEFAULT)
+		err = kr_vm_hugepage(kr_pages.base, bytes, huge == KR_HUGE_ON);
+	kr_unlock(&heap.lock);
+	return err;
+}
+
+enum kr_huge_pages kr_pages_huge(void)
+{
+	return (enum kr_huge_pages)READ_ONCE(heap.huge);
 }
 
 /* ---- runs ---- */

@@ -59,6 +59,20 @@ extern struct kr_pages kr_pages;
  */
 int kr_pages_init(size_t max_bytes);
 
+/* Whether the heap is in huge pages, where the kernel can be asked. */
+enum kr_huge_pages {
+	KR_HUGE_DEFAULT,	/* as it does it for everybody */
+	KR_HUGE_ON,
+	KR_HUGE_OFF,
+};
+
+/*
+ * From now on, or from when there is a heap. Those that are there stay. Context:
+ * preemption off or a plain thread. Return: 0 or -errno: this kernel has none.
+ */
+int kr_pages_set_huge(enum kr_huge_pages huge);
+enum kr_huge_pages kr_pages_huge(void);
+
 /**
  * kr_pages_alloc() - Take a run of pages, the lowest that is long enough.
  * @nr: Its length.

@@ -133,7 +133,7 @@ static int add_slab(struct pool *pool, uint32_t class)
 	if (!slab || kr_vm_map(step_of(class) * nr, false, &base))
 		return -ENOMEM;
 	/* One touched page must cost one page. */
-	kr_vm_no_hugepage(base, step_of(class) * nr);
+	(void)kr_vm_hugepage(base, step_of(class) * nr, false);
 	slab->base = base;
 	slab->cold = first_bits(nr);
 	cds_list_add(&slab->cold_node, &pool->cold_slabs);

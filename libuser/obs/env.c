@@ -73,7 +73,7 @@ static int env_assist(enum kaus_assist *assist)
 static int env_gc(struct kr_settings *set)
 {
 	uint64_t percent = 100, limit_mb = 0, data = 1, trace = 0, check = 0;
-	uint64_t rate = KR_PROFILE_RATE, poison = 0;
+	uint64_t rate = KR_PROFILE_RATE, poison = 0, huge = UINT64_MAX;
 	static const char *const modes[] = {
 		[KR_GC_STOP] = "stop",
 		[KR_GC_TOLD] = "concurrent",
@@ -94,6 +94,7 @@ static int env_gc(struct kr_settings *set)
 	    env_number("KAUS_GC_TRACE", 0, 1, &trace) ||
 	    env_number("KAUS_GC_CHECK", 0, 2, &check) ||
 	    env_number("KAUS_GC_POISON", 0, 1, &poison) ||
+	    env_number("KAUS_GC_HUGE_PAGES", 0, 1, &huge) ||
 	    env_number("KAUS_HEAP_PROFILE_RATE", 0, 1ULL << 61, &rate))
 		return -EINVAL;
 	set->gc_concurrent = 0;
@@ -113,6 +114,7 @@ static int env_gc(struct kr_settings *set)
 	set->gc_pages = pages;
 	set->gc_check = (uint32_t)check;
 	set->gc_poison = poison;
+	set->gc_huge_pages = huge <= 1 ? (int)huge : -1;
 	set->heap_profile_rate = rate;
 	return 0;
 }

@@ -23,6 +23,7 @@ struct kr_settings {
 	const char *gc_pages;
 	uint32_t gc_check;
 	bool gc_poison;
+	int gc_huge_pages;	/* -1: not set */
 	uint64_t heap_profile_rate;
 	uint64_t sched_random;	/* 0: not by lot */
 	bool virtual_time;

@@ -47,8 +47,11 @@ int kr_vm_unmap(void *addr, size_t size);
 int kr_vm_guard(void *addr, size_t size, bool may_split, bool *ret_cheap);
 /* Give back the memory behind pages, which read as zeros then. */
 void kr_vm_discard(void *addr, size_t size);
-/* Keep transparent huge pages away from memory that is touched sparsely. */
-void kr_vm_no_hugepage(void *addr, size_t size);
+/*
+ * Ask for transparent huge pages, or keep them away from memory that is touched
+ * sparsely. Return: 0; kernels without them refuse.
+ */
+int kr_vm_hugepage(void *addr, size_t size, bool on);
 /* Children of fork() do not see this range. */
 int kr_vm_dont_fork(void *addr, size_t size);
 

@@ -101,13 +101,16 @@ void kr_vm_discard(void *addr, size_t size)
 	errno = saved_errno;
 }
 
-void kr_vm_no_hugepage(void *addr, size_t size)
+int kr_vm_hugepage(void *addr, size_t size, bool on)
 {
 	int saved_errno = errno;
+	int err;
 
-	/* Kernels without huge pages refuse: nothing to keep away then. */
-	(void)madvise(addr, size, MADV_NOHUGEPAGE);
+	err = madvise(addr, size, on ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	if (err)
+		err = -errno;
 	errno = saved_errno;
+	return err;
 }
 
 int kr_vm_dont_fork(void *addr, size_t size)

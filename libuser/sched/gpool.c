@@ -57,7 +57,7 @@ static bool map_chunk(void)
 	if (kr_vm_map(size, false, &base))
 		return false;
 	/* Else a few Gs would touch two megabytes. */
-	kr_vm_no_hugepage(base, size);
+	(void)kr_vm_hugepage(base, size, false);
 	gpool.fresh = (char *)(((uintptr_t)base + G_SLAB_BYTES - 1) &
 			       ~(G_SLAB_BYTES - 1));
 	gpool.nr_fresh = CHUNK_SLABS;

@@ -63,6 +63,10 @@ int kaus_gc(void);
  * @KAUS_GC_POISON: 1: memory that becomes free, by kaus_free() or since nothing
  *	refers to it, is filled with 0xdb, so that who still uses it finds no old
  *	value there and no address; 0: it is not. Slow. KAUS_GC_POISON.
+ * @KAUS_GC_HUGE_PAGES: 1: ask the kernel to make the heap of huge pages, where it
+ *	does so on request (transparent_hugepage/enabled is "madvise"); 0: of small
+ *	ones, where it makes them for everybody. From then on. Reads as -1 until it
+ *	is set. -EOPNOTSUPP: it has none. KAUS_GC_HUGE_PAGES.
  */
 enum kaus_gc_setting {
 	KAUS_GC_PERCENT,
@@ -74,6 +78,7 @@ enum kaus_gc_setting {
 	KAUS_GC_GOAL,
 	KAUS_GC_PERIOD,
 	KAUS_GC_POISON,
+	KAUS_GC_HUGE_PAGES,
 };
 
 /**
