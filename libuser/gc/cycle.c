@@ -51,6 +51,7 @@
 #include "sched/stw.h"
 
 #define SWEEP_STEP	KR_SIZE(8U, 1U)	/* spans, until others get a chance */
+#define SWEEP_NAP_NS	20000ULL
 #define PERIOD_NS	120000000000ULL
 #define LONG_NS		1000000ULL	/* a stop that is worth sharing */
 #define TICK_AFTER_NS	50000ULL	/* other CPUs' ticks are late by less, */
@@ -305,6 +306,22 @@ struct m *kr_gc_sweep_all(struct m *mp)
 		kr_outside_unlock();
 	}
 	kr_scavenge_swept();
+	return mp;
+}
+
+/* Others may be at the last spans: who has asked for a cycle finds all of it free. */
+static struct m *wait_for_sweepers(struct m *mp)
+{
+	uint32_t gen = READ_ONCE(kr_heap.sweepgen);
+
+	while (READ_ONCE(kr_heap.sweepgen) == gen && !kr_heap_is_swept()) {
+		if (mp) {
+			mp = kr_yield(mp);
+			mp = kr_gc_give_way(mp);
+		} else {
+			kr_clock_sleep_ns(SWEEP_NAP_NS);
+		}
+	}
 	return mp;
 }
 
@@ -643,10 +660,12 @@ struct m *kr_gc_collect(struct m *mp, bool forced)
 	} else {
 		collect_stopped(mp, forced);
 	}
-	if (forced)
+	if (forced) {
 		mp = kr_gc_sweep_all(mp);
-	else
+		mp = wait_for_sweepers(mp);
+	} else {
 		kr_gc_sweeper_start(mp);
+	}
 	kr_final_look();
 	return mp;
 }

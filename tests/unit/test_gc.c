@@ -8,6 +8,8 @@
  */
 #include "gctest.h"
 
+#include "gc/compat.h"
+#include "mem/heap.h"
 #include "mem/root.h"
 #include "os/os.h"
 
@@ -601,6 +603,63 @@ TEST(registered_thread)
 {
 	UT_SKIP_TSAN("a thread that waits in the runtime gets no signal");
 	RUN(threads, NULL);
+}
+
+/* ---- what kaus_gc() has done when it returns ---- */
+
+static atomic_bool others_sweep, held;
+
+static void nothing(void)
+{
+}
+
+static void no_roots(struct kr_marker *mk)
+{
+	(void)mk;
+}
+
+/* The cycle has ended: as if another thread had taken a span to sweep. */
+static void hold_one(void)
+{
+	if (!atomic_exchange(&held, true)) {
+		kr_add(&kr_heap.nr_sweepers, 1);
+		atomic_store(&others_sweep, true);
+	}
+}
+
+static void sweep_slowly(void *arg)
+{
+	(void)arg;
+	while (!atomic_load(&others_sweep))
+		kaus_sleep(MSEC);
+	kaus_sleep(50 * MSEC);
+	atomic_store(&others_sweep, false);
+	kr_sub(&kr_heap.nr_sweepers, 1);
+}
+
+static int all_is_swept(void *arg)
+{
+	static const struct kr_gc_hooks hooks = {
+		.lock = nothing, .unlock = nothing, .roots = no_roots,
+		.marked = no_roots, .done = hold_one,
+	};
+
+	kaus_gc_compat(&hooks);
+	CHECK_EQ(0, kaus_gc_set(KAUS_GC_CONCURRENT, !!arg));
+	ut_go(sweep_slowly, NULL);
+	CHECK_EQ(0, kaus_gc());
+	CHECK(atomic_load(&held) && !atomic_load(&others_sweep));
+	return 0;
+}
+
+TEST(others_have_swept_too)
+{
+	RUN(all_is_swept, NULL);
+}
+
+TEST(others_have_swept_too_after_a_concurrent_cycle)
+{
+	RUN(all_is_swept, &held);
 }
 
 /* ---- before the runtime starts ---- */
