@@ -17,8 +17,8 @@
 #include <sys/stat.h>
 
 #include "utest.h"
+#include "gchooks.h"
 
-#include "gc/compat.h"
 #include "gc/state.h"
 #include "mem/pages.h"
 #include "sched/follow.h"
@@ -338,15 +338,6 @@ static void world_is_stopped(void)
 	nr_after_tick += age + kr_gc_tick_before_ns <= period;
 }
 
-static void nothing(void)
-{
-}
-
-static void no_roots(struct kr_marker *mk)
-{
-	(void)mk;
-}
-
 /* In one of the eighths from one tick to the next. */
 static void wait_for_eighth(uint64_t i)
 {
@@ -369,13 +360,11 @@ static unsigned int after_ticks(void)
 
 static int stops_with_a_quota(void *arg)
 {
-	static const struct kr_gc_hooks hooks = {
-		.lock = world_is_stopped, .unlock = nothing,
-		.roots = no_roots, .marked = no_roots, .done = nothing,
-	};
+	static struct kr_gc_hooks hooks = { NO_GC_HOOKS };
 	uint64_t period;
 
 	(void)arg;
+	hooks.lock = world_is_stopped;
 	kaus_gc_compat(&hooks);
 	/* On a busy machine it may miss some. */
 	do {

@@ -7,8 +7,8 @@
  * grows without end.
  */
 #include "gctest.h"
+#include "gchooks.h"
 
-#include "gc/compat.h"
 #include "mem/heap.h"
 #include "mem/root.h"
 #include "os/os.h"
@@ -609,18 +609,10 @@ TEST(registered_thread)
 
 static atomic_bool others_sweep, held;
 
-static void nothing(void)
-{
-}
-
-static void no_roots(struct kr_marker *mk)
+/* The cycle ends: as if another thread took a span to sweep at once. */
+static void hold_one(struct kr_marker *mk)
 {
 	(void)mk;
-}
-
-/* The cycle has ended: as if another thread had taken a span to sweep. */
-static void hold_one(void)
-{
 	if (!atomic_exchange(&held, true)) {
 		kr_add(&kr_heap.nr_sweepers, 1);
 		atomic_store(&others_sweep, true);
@@ -639,11 +631,9 @@ static void sweep_slowly(void *arg)
 
 static int all_is_swept(void *arg)
 {
-	static const struct kr_gc_hooks hooks = {
-		.lock = nothing, .unlock = nothing, .roots = no_roots,
-		.marked = no_roots, .done = hold_one,
-	};
+	static struct kr_gc_hooks hooks = { NO_GC_HOOKS };
 
+	hooks.marked = hold_one;
 	kaus_gc_compat(&hooks);
 	CHECK_EQ(0, kaus_gc_set(KAUS_GC_CONCURRENT, !!arg));
 	ut_go(sweep_slowly, NULL);
