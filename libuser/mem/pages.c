@@ -16,7 +16,8 @@
  * take them when it needs some, and that we do not care what is in them then.
  * They are used again like any others: what has been written to is kept.
  *
- * All is under one lock, with no system call inside but for growing. Short runs
+ * All is under one lock, with no system call inside but for growing, and for
+ * asking for another size of the kernel's pages. Short runs
  * do not come here: a P takes the free pages of an aligned block of 64 at once
  * and cuts them without a lock.
  *
