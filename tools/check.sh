@@ -26,7 +26,7 @@ RERUNS=${RERUNS:-2}
 export TSAN_OPTIONS="atexit_sleep_ms=50${TSAN_OPTIONS:+:$TSAN_OPTIONS}"
 results=$B/results
 mkdir -p "$results"
-passed=0 failed=0 skipped=0
+passed=0 failed=0 skipped=0 beside_pid=
 begin=$SECONDS
 : >"$results/failures"
 : >"$results/unsteady"
@@ -51,13 +51,24 @@ suite() {
 beside() {
 	beside=$1 beside_start=$SECONDS
 	shift
-	"$@" >"$results/$beside.log" 2>&1 &
+	# With a process group of its own, to be ended as a whole.
+	set -m
+	"$@" >"$results/$beside.log" 2>&1 </dev/null &
+	set +m
 	beside_pid=$!
 }
+
+stop_beside() {
+	[ -z "$beside_pid" ] || kill -- "-$beside_pid" 2>/dev/null
+}
+trap stop_beside EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 take_beside() {
 	local rc=0
 	wait "$beside_pid" || rc=$?
+	beside_pid=
 	echo "== $beside, which ran beside that"
 	cat "$results/$beside.log"
 	take "$beside" $rc $((SECONDS - beside_start))
@@ -162,8 +173,7 @@ vm_suite() {
 	vm "$k" "$k" --cpus "$CPUS" --mem 1536 \
 		--timeout $(((1200 + redirects / 100) * slow)) \
 		--load kvm-amd ${gdb:+--add "$gdb"} -- \
-		env "KAUS_REDIRECTS=$redirects" KAUS_SLOW=$slow \
-		"KAUS_TEST_SECONDS=${KAUS_TEST_SECONDS:-10}" tools/run-tests.sh \
+		env "KAUS_REDIRECTS=$redirects" KAUS_SLOW=$slow tools/run-tests.sh \
 		-r "$RERUNS" -t $(((300 + redirects / 200) * slow)) \
 		$(programs kmod unit guest fuzz soak)
 }

@@ -52,6 +52,7 @@
 
 #define SWEEP_STEP	KR_SIZE(8U, 1U)	/* spans, until others get a chance */
 #define SWEEP_NAP_NS	20000ULL
+#define NR_SWEEP_LOOKS	64U
 #define PERIOD_NS	120000000000ULL
 #define LONG_NS		1000000ULL	/* a stop that is worth sharing */
 #define TICK_AFTER_NS	50000ULL	/* other CPUs' ticks are late by less, */
@@ -309,17 +310,22 @@ struct m *kr_gc_sweep_all(struct m *mp)
 	return mp;
 }
 
-/* Others may be at the last spans: who has asked for a cycle finds all of it free. */
-static struct m *wait_for_sweepers(struct m *mp)
+/*
+ * All that cycle @gen has found dead is free when it returns, also what others were
+ * at. A cycle that has begun since has had that done.
+ */
+static struct m *sweep_all_of(struct m *mp, uint32_t gen)
 {
-	uint32_t gen = READ_ONCE(kr_heap.sweepgen);
+	uint32_t nr_looks = 0;
 
+	mp = kr_gc_sweep_all(mp);
 	while (READ_ONCE(kr_heap.sweepgen) == gen && !kr_heap_is_swept()) {
+		/* Another one's thread may be waiting for a CPU. */
+		if (!mp || ++nr_looks > NR_SWEEP_LOOKS)
+			kr_clock_sleep_ns(SWEEP_NAP_NS);
 		if (mp) {
 			mp = kr_yield(mp);
 			mp = kr_gc_give_way(mp);
-		} else {
-			kr_clock_sleep_ns(SWEEP_NAP_NS);
 		}
 	}
 	return mp;
@@ -660,17 +666,23 @@ struct m *kr_gc_collect(struct m *mp, bool forced)
 	} else {
 		collect_stopped(mp, forced);
 	}
-	if (forced) {
-		mp = kr_gc_sweep_all(mp);
-		mp = wait_for_sweepers(mp);
-	} else {
+	/* Asked for now: not when others may have ended another one meanwhile. */
+	if (forced)
+		mp = sweep_all_of(mp, READ_ONCE(kr_heap.sweepgen));
+	else
 		kr_gc_sweeper_start(mp);
-	}
 	kr_final_look();
 	return mp;
 }
 
 /* ---- settings, statistics ---- */
+
+static int set_huge_pages(bool on)
+{
+	int err = kr_pages_set_huge(on ? KR_HUGE_ON : KR_HUGE_OFF);
+
+	return err == -EINVAL ? -EOPNOTSUPP : err;
+}
 
 int kr_gc_set(enum kaus_gc_setting what, int64_t value)
 {
@@ -722,8 +734,8 @@ int kr_gc_set(enum kaus_gc_setting what, int64_t value)
 	case KAUS_GC_HUGE_PAGES:
 		if (value < 0 || value > 1)
 			err = -EINVAL;
-		else if (kr_pages_set_huge(value ? KR_HUGE_ON : KR_HUGE_OFF))
-			err = -EOPNOTSUPP;
+		else
+			err = set_huge_pages(value);
 		break;
 	case KAUS_GC_GOAL:
 		if (value < -1)

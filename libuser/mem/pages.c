@@ -447,14 +447,15 @@ static bool grow(uint32_t nr)
 
 int kr_pages_set_huge(enum kr_huge_pages huge)
 {
-	size_t bytes;
-	int err = 0;
+	int err;
 
 	heap_lock();
-	heap.huge = (int8_t)huge;
-	bytes = (size_t)kr_pages.nr_pages << KR_HPAGE_SHIFT;
-	if (bytes && huge != KR_HUGE_DEFAULT)
-		err = kr_vm_hugepage(kr_pages.base, bytes, huge == KR_HUGE_ON);
+	/* Where there is no heap yet, too: a kernel that has none says so. */
+	err = kr_vm_hugepage(kr_pages.base,
+			     (size_t)kr_pages.nr_pages << KR_HPAGE_SHIFT,
+			     huge == KR_HUGE_ON);
+	if (!err)
+		heap.huge = (int8_t)huge;
 	kr_unlock(&heap.lock);
 	return err;
 }

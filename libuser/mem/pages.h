@@ -67,8 +67,9 @@ enum kr_huge_pages {
 };
 
 /*
- * From now on, or from when there is a heap. Those that are there stay. Context:
- * preemption off or a plain thread. Return: 0 or -errno: this kernel has none.
+ * From now on, or from when there is a heap. Those that are there stay. @huge: not
+ * KR_HUGE_DEFAULT. Context: preemption off or a plain thread. Return: 0, -EINVAL if
+ * this kernel has none, -ENOMEM.
  */
 int kr_pages_set_huge(enum kr_huge_pages huge);
 enum kr_huge_pages kr_pages_huge(void);

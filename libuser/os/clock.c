@@ -10,9 +10,8 @@
 #define SLACK_DEFAULT_NS	50000
 /* The slack is a small part of what is further away. */
 #define EXACT_WITHIN_NS		100000000ULL
-#define TICK_MAX_NS		20000000ULL	/* from one tick to the next */
+#define TICK_MAX_NS		11000000ULL	/* from one tick to the next */
 #define TICK_WORK_NS		100000ULL	/* the kernel's, at one */
-#define TICK_TRIES		3
 
 static uint64_t timespec_ns(const struct timespec *ts)
 {
@@ -28,13 +27,12 @@ uint64_t kr_clock_now_ns(void)
 }
 
 /*
- * The coarse clock stands still between ticks. It shows whole periods, and where
- * they begin is not when it ticks: it is behind by @late_ns then, always the same
- * but for whole periods. A CPU that was idle, without ticks, sets it when it is no
- * more.
+ * Ticks are timers of the monotonic clock, whole periods from each other, so it is
+ * enough to see one. The coarse clock stands still between them; what it shows is
+ * behind by a part of a period that changes as the clock is adjusted.
  */
 static struct {
-	uint64_t period_ns, late_ns;
+	uint64_t period_ns, phase_ns;
 } tick;
 
 static uint64_t coarse_ns(void)
@@ -46,12 +44,26 @@ static uint64_t coarse_ns(void)
 }
 
 /*
- * By how much it is behind when it changes, and it does so by @ret_step_ns. False
- * if the thread did not run just then.
+ * clock_getres() may be forbidden. But for what an adjustment changes it is one of
+ * these, or a tick was left out, or the clock was set.
  */
-static bool see_tick(uint64_t *ret_late_ns, uint64_t *ret_step_ns)
+static uint64_t period_of(uint64_t step_ns)
+{
+	static const uint32_t periods[] = { 10000000, 4000000, 3333333, 1000000 };
+
+	for (int i = 0; i < 4; i++) {
+		uint64_t ns = periods[i];
+
+		if (step_ns > ns - ns / 100 && step_ns < ns + ns / 100)
+			return ns;
+	}
+	return 0;
+}
+
+bool kr_clock_find_tick(void)
 {
 	uint64_t first_ns = coarse_ns(), coarse, from_ns, before_ns, now, end_ns;
+	uint64_t period_ns;
 
 	now = before_ns = kr_clock_now_ns();
 	end_ns = now + TICK_MAX_NS;
@@ -62,34 +74,24 @@ static bool see_tick(uint64_t *ret_late_ns, uint64_t *ret_step_ns)
 		coarse = coarse_ns();
 		now = kr_clock_now_ns();
 	} while (coarse == first_ns && now < end_ns);
-	*ret_late_ns = now - coarse;
-	*ret_step_ns = coarse - first_ns;
-	return coarse != first_ns && now - from_ns < TICK_WORK_NS;
-}
-
-bool kr_clock_find_tick(void)
-{
-	uint64_t late_ns, step_ns;
-
-	for (int i = 0; i < TICK_TRIES; i++) {
-		if (!see_tick(&late_ns, &step_ns))
-			continue;
-		WRITE_ONCE(tick.late_ns, late_ns % step_ns);
-		WRITE_ONCE(tick.period_ns, step_ns);
-		return true;
-	}
-	return false;
+	period_ns = period_of(coarse - first_ns);
+	/* Or the thread did not run just then. */
+	if (!period_ns || now - from_ns > TICK_WORK_NS)
+		return false;
+	WRITE_ONCE(tick.phase_ns, from_ns % period_ns);
+	WRITE_ONCE(tick.period_ns, period_ns);
+	return true;
 }
 
 uint64_t kr_clock_tick_ns(uint64_t *ret_period_ns)
 {
-	uint64_t coarse = coarse_ns(), behind_ns = kr_clock_now_ns() - coarse;
 	uint64_t period_ns = READ_ONCE(tick.period_ns);
 
 	*ret_period_ns = period_ns;
 	if (!period_ns)
 		return 0;
-	return (behind_ns + period_ns - READ_ONCE(tick.late_ns)) % period_ns;
+	return (kr_clock_now_ns() % period_ns + period_ns -
+		READ_ONCE(tick.phase_ns)) % period_ns;
 }
 
 /* The kernel's numbers: clocks of a thread, time as the scheduler counts it. */

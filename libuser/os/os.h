@@ -226,7 +226,7 @@ void kr_clock_exact_end(bool exact);
 
 /*
  * Ticks: then the kernel looks whose turn it is, and who has had enough. All CPUs
- * tick together, or some microseconds after another.
+ * tick together, or some microseconds after another (unless booted with skew_tick).
  */
 
 /*

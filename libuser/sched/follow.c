@@ -31,7 +31,6 @@
 
 #define LOOK_NS		1000000000ULL
 #define FIRST_NS	100000000ULL
-#define TICK_LOOKS	16	/* ticks may move, when the machine was suspended */
 
 static uint32_t count(int tid, unsigned int quota)
 {
@@ -73,14 +72,15 @@ static void look_at_cpus(unsigned int quota)
 		kr_resize_follow(nr);
 }
 
-/* Whether there is one, and when it ends for those who have used it up. */
+/* Whether there is one, and when it is taken from those who have used it up. */
 static void look_at_quota(unsigned int quota)
 {
-	static uint32_t nr_looks;
+	uint64_t period_ns;
 
-	if (quota && !(nr_looks % TICK_LOOKS) && !kr_clock_find_tick())
-		nr_looks--;
-	nr_looks++;
+	/* Busily, for a tick, until one has been seen: once, but for bad luck. */
+	(void)kr_clock_tick_ns(&period_ns);
+	if (quota && !period_ns)
+		(void)kr_clock_find_tick();
 	WRITE_ONCE(sched.quota, quota != 0);
 }
 

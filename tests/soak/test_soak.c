@@ -7,7 +7,7 @@
  * If it is broken: an invariant does not hold, books do not balance, a feature
  * makes no progress, or the program does not come to its end.
  *
- * 20 seconds, or KAUS_TEST_SECONDS. The seed is printed; KAUS_TEST_SEED=number
+ * 10 seconds, or KAUS_TEST_SECONDS. The seed is printed; KAUS_TEST_SEED=number
  * repeats the choices, if not the interleaving.
  */
 #include <kaus/local.h>
@@ -617,7 +617,7 @@ TEST(soak)
 
 	seed = seed_text ? strtoull(seed_text, NULL, 0) : kaus_now_ns() | 1;
 	TH_LOG("KAUS_TEST_SEED=%llu", (unsigned long long)seed);
-	end_ns = (seconds ? strtoull(seconds, NULL, 0) : 20) * SEC;
+	end_ns = (seconds ? strtoull(seconds, NULL, 0) : 10) * SEC;
 	end_ns += kaus_now_ns();
 	RUN(soak_main, &seed);
 }

@@ -347,7 +347,7 @@ static void wait_for_eighth(uint64_t i)
 		;
 }
 
-/* Of stops that are asked for at any time so many begin in the first eighth. */
+/* Of stops that are asked for at any time so many begin in the first quarter. */
 static unsigned int after_ticks(void)
 {
 	nr_stops = nr_after_tick = 0;
@@ -372,7 +372,7 @@ static int stops_with_a_quota(void *arg)
 		(void)kr_clock_tick_ns(&period);
 	} while (!period);
 	CHECK(sched.quota);
-	kr_gc_tick_before_ns = period / 8 * 7;
+	kr_gc_tick_before_ns = period / 4 * 3;
 	/* Some find that it took them too long to get there. */
 	CHECK(after_ticks() > 50);
 	put("fs/a/b/cpu.max", "max 100000\n");

@@ -254,4 +254,50 @@ TEST(child_of_fork)
 	EXPECT_EQ(0, atomic_load(&ut_failures));
 }
 
+/* ---- one collects, while cycles of another's end in between ---- */
+
+#define NR_WAITS 500
+
+#define NR_SWEPT 3000
+
+static void *swept[NR_SWEPT];
+static atomic_uint nr_collected;
+static atomic_bool enough;
+
+static void *collect(void *arg)
+{
+	CHECK_EQ(0, kaus_gc_thread_register());
+	while (!atomic_load(&enough)) {
+		CHECK_EQ(0, kaus_gc());
+		atomic_fetch_add(&nr_collected, 1);
+	}
+	CHECK_EQ(0, kaus_gc_thread_unregister());
+	return arg;
+}
+
+TEST(who_collects_waits_for_nobody)
+{
+	pthread_t thread;
+
+	UT_SKIP_TSAN(WHY_TSAN);
+	EXPECT_EQ(0, kaus_gc_thread_register());
+	/* Each some allocations one is due, and there is something to sweep. */
+	EXPECT_EQ(0, kaus_gc_set(KAUS_GC_GOAL, 1 << 20));
+	for (int i = 0; i < NR_SWEPT; i++)
+		swept[i] = kaus_alloc(1000);
+	EXPECT_EQ(0, pthread_create(&thread, NULL, collect, NULL));
+	for (int i = 0; i < NR_WAITS; i++) {
+		unsigned int seen;
+
+		for (int k = 0; k < 200; k++)
+			EXPECT_NE(NULL, kaus_alloc(8000));
+		/* Nobody else sweeps what it may have left. */
+		seen = atomic_load(&nr_collected);
+		while (atomic_load(&nr_collected) == seen)
+			usleep(50);
+	}
+	atomic_store(&enough, true);
+	EXPECT_EQ(0, pthread_join(thread, NULL));
+}
+
 TEST_HARNESS_MAIN

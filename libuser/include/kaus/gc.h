@@ -87,8 +87,8 @@ enum kaus_gc_setting {
  * @value: Its value.
  *
  * Context: any.
- * Return: 0, -EINVAL, or -EOPNOTSUPP if this kernel, or a filter, has not what
- * the value needs.
+ * Return: 0, -EINVAL, -EOPNOTSUPP if this kernel, or a filter, has not what the
+ * value needs, or -ENOMEM if the kernel has no memory for that.
  */
 int kaus_gc_set(enum kaus_gc_setting what, int64_t value);
 
