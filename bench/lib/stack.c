@@ -4,8 +4,11 @@
  * of them find one in the cache of their P. Idle: one at a time. Churn: waves
  * of so many at once that caches overflow and run dry. A goroutine that has to
  * park needs a stack of its own, one that just ends uses the last one's. Marking:
- * waves that ran while the collector looked at a heap of a million objects.
+ * waves that ran while the collector looked at a heap of a million objects. Of
+ * waves the median one: some wait for a P that marks, which is no matter of stacks.
  */
+#include <stdlib.h>
+
 #include "bench.h"
 
 #define NR_WAVE 500
@@ -40,23 +43,26 @@ static struct kaus_stats stats(void)
 	return st;
 }
 
-static void report(const char *ns, const char *hits, uint64_t spent_ns,
-		   size_t nr, uint64_t nr_hits, uint64_t nr_misses)
+static void report_hits(const char *hits, uint64_t nr_hits, uint64_t nr_misses)
 {
-	bench_report(ns, (double)spent_ns / (double)nr, "ns");
 	bench_report(hits, 100.0 * (double)nr_hits /
 		     (double)(nr_hits + nr_misses), "%");
 }
 
-static void report_since(const char *ns, const char *hits, uint64_t start,
-			 size_t nr, const struct kaus_stats *before)
+static void one_at_a_time(size_t nr)
 {
-	uint64_t end = kaus_now_ns();
-	struct kaus_stats st = stats();
+	struct kaus_stats before = stats(), after;
+	uint64_t start = kaus_now_ns(), end;
 
-	report(ns, hits, end - start, nr,
-	       st.nr_stack_hits - before->nr_stack_hits,
-	       st.nr_stack_misses - before->nr_stack_misses);
+	for (size_t i = 0; i < nr; i++)
+		bench_check(kaus_join(bench_spawn(nothing, NULL), NULL),
+			    "kaus_join");
+	end = kaus_now_ns();
+	after = stats();
+	bench_report("stack_idle", (double)(end - start) / (double)nr, "ns");
+	report_hits("stack_idle_hits",
+		    after.nr_stack_hits - before.nr_stack_hits,
+		    after.nr_stack_misses - before.nr_stack_misses);
 }
 
 static void wave(void)
@@ -70,6 +76,40 @@ static void wave(void)
 		bench_check(kaus_join(gs[i], NULL), "kaus_join");
 }
 
+static int compare(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* @nr of them, all of which were while it marked, or any. */
+static void waves(const char *ns, const char *hits, size_t nr, int marking)
+{
+	uint64_t *took = calloc(nr, sizeof(*took)), nr_hits = 0, nr_misses = 0;
+	size_t i = 0;
+
+	bench_check(took ? 0 : -1, "calloc");
+	while (i < nr) {
+		struct kaus_stats before = stats(), after;
+		int marked = kaus_gc_barrier_on;
+		uint64_t start = kaus_now_ns();
+
+		wave();
+		took[i] = kaus_now_ns() - start;
+		if (marking && (!marked || !kaus_gc_barrier_on))
+			continue;
+		i++;
+		after = stats();
+		nr_hits += after.nr_stack_hits - before.nr_stack_hits;
+		nr_misses += after.nr_stack_misses - before.nr_stack_misses;
+	}
+	qsort(took, nr, sizeof(*took), compare);
+	bench_report(ns, (double)took[nr / 2] / NR_WAVE, "ns");
+	report_hits(hits, nr_hits, nr_misses);
+	free(took);
+}
+
 static void *collect(void *arg)
 {
 	while (__atomic_load_n(&collecting, __ATOMIC_RELAXED))
@@ -79,9 +119,7 @@ static void *collect(void *arg)
 
 static void while_it_marks(size_t nr_waves)
 {
-	uint64_t spent_ns = 0, nr_hits = 0, nr_misses = 0;
 	struct kaus_g *collector;
-	size_t nr = 0;
 
 	for (size_t i = 0; i < NR_OBJECTS; i++) {
 		struct object *o = kaus_new(&object_type);
@@ -93,42 +131,16 @@ static void while_it_marks(size_t nr_waves)
 	bench_check(kaus_gc_set(KAUS_GC_CONCURRENT, 1), "concurrent");
 	collecting = 1;
 	collector = bench_spawn(collect, NULL);
-	while (nr < nr_waves) {
-		struct kaus_stats before = stats(), after;
-		int marked = kaus_gc_barrier_on;
-		uint64_t start = kaus_now_ns(), end;
-
-		wave();
-		end = kaus_now_ns();
-		if (!marked || !kaus_gc_barrier_on)
-			continue;
-		after = stats();
-		nr++;
-		spent_ns += end - start;
-		nr_hits += after.nr_stack_hits - before.nr_stack_hits;
-		nr_misses += after.nr_stack_misses - before.nr_stack_misses;
-	}
+	waves("stack_mark", "stack_mark_hits", nr_waves, 1);
 	__atomic_store_n(&collecting, 0, __ATOMIC_RELAXED);
 	bench_check(kaus_join(collector, NULL), "kaus_join");
-	report("stack_mark", "stack_mark_hits", spent_ns, nr * NR_WAVE, nr_hits,
-	       nr_misses);
 }
 
 void bench_stack(void)
 {
-	size_t i, nr = bench_count(1000000), nr_waves = nr / NR_WAVE + 1;
-	struct kaus_stats before = stats();
-	uint64_t start = kaus_now_ns();
+	size_t nr = bench_count(1000000), nr_waves = nr / NR_WAVE + 1;
 
-	for (i = 0; i < nr; i++)
-		bench_check(kaus_join(bench_spawn(nothing, NULL), NULL),
-			    "kaus_join");
-	report_since("stack_idle", "stack_idle_hits", start, nr, &before);
-	before = stats();
-	start = kaus_now_ns();
-	for (i = 0; i < nr_waves; i++)
-		wave();
-	report_since("stack_churn", "stack_churn_hits", start,
-		     nr_waves * NR_WAVE, &before);
+	one_at_a_time(nr);
+	waves("stack_churn", "stack_churn_hits", nr_waves, 0);
 	while_it_marks(nr_waves / 10 + 1);
 }

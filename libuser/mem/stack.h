@@ -15,7 +15,7 @@
 #define KR_STACK_MAX_BYTES	(1UL << 30)
 
 #define KR_STACK_CLASSES	17	/* MIN << 0 up to MAX */
-#define KR_STACK_CACHE_MAX	32	/* of a class in the cache of a P */
+#define KR_STACK_CACHE_MAX	128	/* of a class in the cache of a P */
 
 struct kr_stack_slab;
 
