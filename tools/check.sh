@@ -290,9 +290,8 @@ for what; do
 		done
 		case " $KERNELS " in
 		*" 6.12 "*)
-			beside vm-icount icount_suite
+			suite vm-icount icount_suite
 			suite vm-machine machine_suite 6.12
-			take_beside
 			suite vm-reduced reduced_suite 6.12
 			suite vm-1cpu one_cpu_suite 6.12
 			suite vm-kselftest kselftest_suite 6.12

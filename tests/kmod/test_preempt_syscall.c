@@ -218,20 +218,20 @@ TEST_F(sys, fork_and_wait)
 {
 	int status;
 
-	for (int i = 0; i < 60; i++) {
+	/* A fast machine needs more of them, for a slice to end in one. */
+	for (int i = 0; i < 60 || !kw_self.stat->nr_preempt; i++) {
 		pid_t pid;
 
 		more(_metadata, 1);
-		kw_sum(20000);
+		kw_sum(20000 + 1000 * i);
 		pid = fork();
 		if (!pid)
-			_exit(i);
+			_exit(i & 0x7f);
 		ASSERT_LT(0, pid);
 		ASSERT_EQ(pid, waitpid(pid, &status, 0));
 		ASSERT_TRUE(WIFEXITED(status)) TH_LOG("%#x", status);
-		ASSERT_EQ(i, WEXITSTATUS(status));
+		ASSERT_EQ(i & 0x7f, WEXITSTATUS(status));
 	}
-	EXPECT_LT(0, kw_self.stat->nr_preempt);
 }
 
 KW_TEST_MAIN
