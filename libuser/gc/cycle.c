@@ -666,7 +666,7 @@ struct m *kr_gc_collect(struct m *mp, bool forced)
 	} else {
 		collect_stopped(mp, forced);
 	}
-	/* Asked for now: not when others may have ended another one meanwhile. */
+	/* Which cycle: noted first, as others may end one while this one is swept. */
 	if (forced)
 		mp = sweep_all_of(mp, READ_ONCE(kr_heap.sweepgen));
 	else

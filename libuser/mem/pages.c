@@ -17,9 +17,9 @@
  * They are used again like any others: what has been written to is kept.
  *
  * All is under one lock, with no system call inside but for growing, and for
- * asking for another size of the kernel's pages. Short runs
- * do not come here: a P takes the free pages of an aligned block of 64 at once
- * and cuts them without a lock.
+ * asking for another size of the kernel's pages. Short runs do not come here: a P
+ * takes the free pages of an aligned block of 64 at once and cuts them without a
+ * lock.
  *
  * Pages go back to the kernel in three steps, so that this lock is not held
  * meanwhile and no allocation waits for the kernel: they are taken as by an

@@ -257,7 +257,6 @@ TEST(child_of_fork)
 /* ---- one collects, while cycles of another's end in between ---- */
 
 #define NR_WAITS 200
-
 #define NR_SWEPT 3000
 
 static void *swept[NR_SWEPT];
